@@ -1,0 +1,1 @@
+"""Bringing it up: the composition root that joins service, workers and boards."""

@@ -1,0 +1,1 @@
+"""What to search, what was found, and how to ask for it."""
