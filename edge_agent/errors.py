@@ -1,0 +1,47 @@
+"""What can go wrong on a board, named for what to do next."""
+
+from __future__ import annotations
+
+
+class EdgeError(Exception):
+    """Root of the agent's errors; its text is what the user reads."""
+
+
+class BadUsageError(EdgeError):
+    """The command or its arguments are wrong: correct them (exit status 2)."""
+
+
+class NotEnrolledError(EdgeError):
+    """This home belongs to no gateway yet: run `nas-edge enroll`."""
+
+
+class AlreadyRunningError(EdgeError):
+    """Another agent holds this home: stop it, or use another home."""
+
+
+class HostKeyError(EdgeError):
+    """The server is not the one that this board was enrolled with: stop, and let a person look."""
+
+
+class RefusedError(EdgeError):
+    """The gateway knows us and says no: the code is spent, or the board's key was removed."""
+
+
+class LinkError(EdgeError):
+    """The connection failed or broke: try again later."""
+
+
+class ArtifactError(EdgeError):
+    """An artefact could not be had as announced, even on a second try: answer the lease as an infra fault."""
+
+
+class ModelRefusedError(EdgeError):
+    """An ONNX file that the agent will not load: answer the lease as a model fault."""
+
+
+class BundleError(EdgeError):
+    """A bundle that is damaged, unsafe or for another format: get it again."""
+
+
+class StoppedError(EdgeError):
+    """The agent was asked to stop while it worked: clean up and leave."""
