@@ -406,7 +406,7 @@ class EnrolmentAnswer(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promise(Record):
-    """What an operating point promises: shares in [0, 1]; expected and worst cost per unit, such as `macs` or `latency_ms@rpi5`."""
+    """What an operating point promises: shares in [0, 1]; expected and worst cost by objective, such as `macs`."""
 
     accuracy: float
     escalation_rate: float
@@ -432,7 +432,8 @@ class OperatingPoint(Record):
             isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) for v in values
         ):
             raise RecordError(
-                f"threshold of {self.name!r} is {self.threshold!r} but must be a finite number, one per class, 'never' or 'always'"
+                f"threshold of {self.name!r} is {self.threshold!r} but must be a finite number, one per class, "
+                "'never' or 'always'"
             )
 
 
@@ -463,7 +464,7 @@ class Variant(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputSpec(Record):
-    """What the runtime feeds: a (1, C, H, W) float32, `(uint8 / 255 - mean) / std` by channel, from a (H, W, C) image."""
+    """What the runtime feeds: float32 (1, C, H, W), `(uint8 / 255 - mean) / std` by channel, of a (H, W, C) image."""
 
     channels: int
     height: int

@@ -1,0 +1,90 @@
+"""Layer records: the arithmetic of a network without its weights.
+
+A record says what one layer computes. Parameters, multiply-accumulates (MACs), the weight-free structure key and a
+latency predictor's features all come from records; `workers` builds its modules from the same ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from edge_agent.records import stable_hash
+from nas_service.errors import InvalidRequestError
+
+Operation = Literal["conv", "linear", "pool", "add"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerRecord:
+    """One layer of a network.
+
+    Attributes:
+        operation: `conv` (convolution, BatchNorm and, if `activation`, ReLU), `linear`, `pool` (global average) or
+            `add` (residual sum).
+        in_channels: Channels (or features) read.
+        out_channels: Channels (or features) written.
+        kernel: Side of the square kernel; 1 for `linear`, `pool` and `add`.
+        stride: 1 or 2.
+        size: Side of the square output, in pixels; 1 for `pool` and `linear`.
+        groups: Convolution groups; `in_channels` for a depthwise convolution.
+        activation: Whether a ReLU follows.
+    """
+
+    operation: Operation
+    in_channels: int
+    out_channels: int
+    kernel: int = 1
+    stride: int = 1
+    size: int = 1
+    groups: int = 1
+    activation: bool = False
+
+    def __post_init__(self) -> None:
+        if self.in_channels % self.groups or self.out_channels % self.groups:
+            raise InvalidRequestError(
+                f"{self.in_channels} channels in, {self.out_channels} out: not divisible into {self.groups} groups; "
+                "choose widths that the groups divide"
+            )
+        if self.kernel % 2 == 0 or min(self.in_channels, self.out_channels, self.size, self.stride) < 1:
+            raise InvalidRequestError(f"no such layer: {asdict(self)}; kernels are odd, everything else is at least 1")
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates for one input image; pools and sums count none."""
+        if self.operation == "conv":
+            return self.kernel**2 * (self.in_channels // self.groups) * self.out_channels * self.size**2
+        return self.in_channels * self.out_channels if self.operation == "linear" else 0
+
+    @property
+    def params(self) -> int:
+        """Learnable parameters in training: weights, and BatchNorm's scale and shift or the linear layer's bias."""
+        if self.operation == "conv":
+            return self.kernel**2 * (self.in_channels // self.groups) * self.out_channels + 2 * self.out_channels
+        return self.in_channels * self.out_channels + self.out_channels if self.operation == "linear" else 0
+
+    @property
+    def deployed_weights(self) -> int:
+        """Numbers stored once BatchNorm is folded into the convolution: weights and one bias per output channel."""
+        return self.params - (self.out_channels if self.operation == "conv" else 0)
+
+
+def macs(layers: Iterable[LayerRecord]) -> int:
+    """Return the multiply-accumulates of `layers` for one image."""
+    return sum(layer.macs for layer in layers)
+
+
+def params(layers: Iterable[LayerRecord]) -> int:
+    """Return the learnable parameters of `layers`."""
+    return sum(layer.params for layer in layers)
+
+
+def structure_key(layers: Iterable[LayerRecord], *, context: dict[str, Any]) -> str:
+    """Return the weight-free key of a graph: equal keys cost the same on one board, whatever the weights.
+
+    Args:
+        layers: The layers in order of execution.
+        context: Whatever else shapes the graph: half, router, input sizes, carried tensors, export version.
+    """
+    return stable_hash({"layers": [asdict(layer) for layer in layers], "context": context})

@@ -1,0 +1,41 @@
+"""Presets: spaces of pairs that ship with the product."""
+
+from __future__ import annotations
+
+from nas_service.pair_space import SpaceDefinition, StageChoices
+
+# For 8×8 digits: trains in seconds, for demos and tests.
+MICRO = SpaceDefinition(
+    name="micro",
+    stem_widths=(8, 16),
+    stem_stride=1,
+    stem_depths=(1, 2),
+    strides=(2, 2),
+    little=(
+        StageChoices(widths=(8, 16), depths=(1,)),
+        StageChoices(widths=(8, 16, 24), depths=(1, 2)),
+    ),
+    big=(
+        StageChoices(widths=(16, 24, 32), depths=(1, 2), kinds=("separable", "fused")),
+        StageChoices(widths=(24, 32, 48), depths=(1, 2, 3), kinds=("separable", "residual")),
+    ),
+)
+
+# For 32×32 colour images on microcontroller-class boards: big of 2–4 M MACs, pairs up to 100 k parameters.
+TINY = SpaceDefinition(
+    name="tiny",
+    stem_widths=(16, 24),
+    stem_stride=2,
+    stem_depths=(1, 2),
+    strides=(2, 2),
+    little=(
+        StageChoices(widths=(16, 24, 32, 40), depths=(1, 2)),
+        StageChoices(widths=(32, 48, 64, 80), depths=(1, 2, 3), kernels=(3, 5)),
+    ),
+    big=(
+        StageChoices(widths=(48, 64, 80), depths=(2, 3, 4), kinds=("separable", "fused")),
+        StageChoices(widths=(80, 96, 112, 128), depths=(2, 3), kernels=(3, 5)),
+    ),
+)
+
+PRESETS: dict[str, SpaceDefinition] = {"micro": MICRO, "tiny": TINY}
