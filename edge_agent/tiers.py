@@ -12,7 +12,8 @@ class TierPlan:
     """When warm-up and timing of one tier end, and what it asks of the board.
 
     Timing ends when `min_n` inferences and `min_window_s` are both reached and the confidence interval's half-width is
-    at most `ci_fraction` of the mean (if the tier has such a target); in any case at `max_window_s`.
+    at most `ci_fraction` of the mean (if the tier has such a target); in any case at `max_window_s`. Warm-up ends after `warmup_n` runs and `min_warmup_s`, and, if `steady_fraction` is given,
+    once the medians of two neighbouring windows of 1 s differ by less than that; in any case at `max_warmup_s`.
     """
 
     min_n: int
@@ -22,6 +23,7 @@ class TierPlan:
     warmup_n: int
     min_warmup_s: float
     max_warmup_s: float
+    steady_fraction: float | None
     idle_baseline_s: float
     max_drift_fraction: float | None
 
@@ -35,6 +37,7 @@ TIERS: dict[Tier, TierPlan] = {
         warmup_n=10,
         min_warmup_s=0.3,
         max_warmup_s=5.0,
+        steady_fraction=None,
         idle_baseline_s=0.0,
         max_drift_fraction=None,
     ),
@@ -46,6 +49,7 @@ TIERS: dict[Tier, TierPlan] = {
         warmup_n=10,
         min_warmup_s=0.3,
         max_warmup_s=5.0,
+        steady_fraction=None,
         idle_baseline_s=0.0,
         max_drift_fraction=None,
     ),
@@ -57,6 +61,7 @@ TIERS: dict[Tier, TierPlan] = {
         warmup_n=10,
         min_warmup_s=3.0,
         max_warmup_s=30.0,
+        steady_fraction=0.02,
         idle_baseline_s=10.0,
         max_drift_fraction=0.03,
     ),
@@ -68,6 +73,7 @@ TIERS: dict[Tier, TierPlan] = {
         warmup_n=10,
         min_warmup_s=3.0,
         max_warmup_s=30.0,
+        steady_fraction=0.02,
         idle_baseline_s=20.0,
         max_drift_fraction=0.03,
     ),
@@ -79,6 +85,7 @@ TIERS: dict[Tier, TierPlan] = {
         warmup_n=10,
         min_warmup_s=3.0,
         max_warmup_s=30.0,
+        steady_fraction=0.02,
         idle_baseline_s=20.0,
         max_drift_fraction=None,
     ),

@@ -182,7 +182,9 @@ class ChoiceSpace:
                 "and strings"
             ) from error
 
-    def _refuse(self, x: Mapping[str, Any]) -> None:
+    def _refuse(self, x: Any) -> None:
+        if not isinstance(x, Mapping):
+            raise InvalidRequestError(f"point {x!r} is not a mapping; give a dict with one value per gene")
         if missing := [name for name in self._choices if name not in x]:
             raise InvalidRequestError(f"point {dict(x)!r} lacks gene {missing[0]!r}; give every gene of {self.names}")
         if unknown := [name for name in x if name not in self._choices]:

@@ -40,7 +40,7 @@ def non_dominated(points: ArrayLike) -> NDArray[np.bool_]:
     Equal points are all kept. Rows that are not finite are never in the mask and beat nothing.
     """
     array = as_points(points)
-    mask = np.isfinite(array).all(axis=1)
+    mask: NDArray[np.bool_] = np.asarray(np.isfinite(array).all(axis=1))
     if mask.any():
         finite = np.ascontiguousarray(array[mask])
         mask[mask] = moocore.is_nondominated(finite, keep_weakly=True)

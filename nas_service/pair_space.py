@@ -291,7 +291,8 @@ class PairSpace(ChoiceSpace):
             if costs[best][name] > bound:
                 raise InvalidRequestError(
                     f"constraint {name} <= {bound:g}: no pair of space {self.definition.name!r} meets it; "
-                    f"the smallest has {costs[best][name]:g} (coupling {points[best]['coupling']}). Raise the bound to at least that"
+                    f"the smallest has {costs[best][name]:g} (coupling {points[best]['coupling']}). "
+                    "Raise the bound to at least that"
                 )
         if not any(all(c[name] <= bound for name, bound in self.constraints.items()) for c in costs):
             bounds = ", ".join(f"{name} <= {bound:g}" for name, bound in self.constraints.items())
