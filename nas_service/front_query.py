@@ -54,7 +54,10 @@ class FrontCandidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontPoint:
-    """One operating point on a front: its candidate, its threshold, and every quantity that is known of it."""
+    """One operating point on a front: its candidate, its threshold, and every quantity that is known of it.
+
+    `accuracy` and `escalation_rate` are shares in [0, 1]; the units of `values` are in their names, `error` is in percent.
+    """
 
     candidate_id: str
     number: int
@@ -72,7 +75,10 @@ class FrontPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontQuery:
-    """What is asked of a front: the objectives (all minimised), a board class, and limits that points must keep."""
+    """What is asked of a front: the objectives (all minimised), a board class, and limits that points must keep.
+
+    `min_accuracy` is a share in [0, 1]; the objective `error` is in percent.
+    """
 
     objectives: tuple[str, ...]
     board: str | None = None
@@ -116,7 +122,7 @@ def front_points(candidates: Iterable[FrontCandidate], query: FrontQuery) -> tup
 
 
 def front_objectives(objectives: Sequence[str], board: str | None) -> tuple[str, ...]:
-    """Return what a front is minimal in: the job's objectives; on a board, error, latency and what the job wants there."""
+    """Return what a front is minimal in: the job's objectives, or on a board, error, latency and the job's there."""
     if board is None:
         return tuple(objectives)
     return tuple(dict.fromkeys(["error", f"latency_ms@{board}", *(o for o in objectives if o.endswith(f"@{board}"))]))
@@ -131,7 +137,7 @@ def curve_values(candidate: FrontCandidate) -> dict[str, Floats]:
     """Return every known quantity of the candidate at each of its thresholds: name -> (n,)."""
     curve, costs = candidate.curve, candidate.costs
     whole = np.ones_like(curve.escalation_rate)
-    values = {"error": 1.0 - curve.accuracy}
+    values = {"error": 100.0 * (1.0 - curve.accuracy)}
     if "little_macs" in costs and "tail_macs" in costs:
         values["macs"] = curve.expected_cost(costs["little_macs"], costs["tail_macs"])
     values |= {name: costs[name] * whole for name in _STATIC_COSTS if name in costs}
@@ -154,7 +160,7 @@ def _choice(measured: Sequence[str]) -> str:
 
 
 def _upper_limits(query: FrontQuery, measured: Sequence[str]) -> dict[str, float]:
-    limits = {"error": 1.0 - query.min_accuracy} if query.min_accuracy is not None else {}
+    limits = {"error": 100.0 * (1.0 - query.min_accuracy)} if query.min_accuracy is not None else {}
     on_board = query.limits()
     if not on_board:
         return limits
