@@ -56,7 +56,7 @@ class FrontCandidate:
 class FrontPoint:
     """One operating point on a front: its candidate, its threshold, and every quantity that is known of it.
 
-    `accuracy` and `escalation_rate` are shares in [0, 1]; the units of `values` are in their names, `error` is in percent.
+    `accuracy` and `escalation_rate` are shares in [0, 1]; units of `values` are in their names, `error` is in percent.
     """
 
     candidate_id: str
