@@ -1,0 +1,70 @@
+"""How good a candidate is when all it showed is a curve.
+
+Ranks: all points of all candidates are sorted into layers (Deb et al. 2002, non-dominated sorting); a candidate
+stands in the layer of its best point. Within a layer it is worth the hypervolume that is lost from the layer
+without its points (Beume et al. 2007, SMS-EMOA), up to the layer's adaptive reference.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nas_service.front import Floats, adaptive_reference, hypervolume, non_dominated
+
+Owners = np.ndarray[Any, np.dtype[np.intp]]
+
+
+def best_candidates(points: Floats, owners: Owners, *, limit: int) -> list[tuple[int, float, int]]:
+    """The best candidates as (layer, -exclusive hypervolume, candidate), best first, at most `limit`.
+
+    Args:
+        points: (n, d) finite points of all candidates, minimised.
+        owners: (n,) the candidate of each point, 0 to candidates - 1, each with at least one point.
+        limit: how many to return.
+    """
+    left = np.arange(len(points))
+    ranked: list[tuple[int, float, int]] = []
+    seen: set[int] = set()
+    layer = 0
+    while len(left) and len(ranked) < limit:
+        mask = non_dominated(points[left])
+        members = left[mask]
+        worth = exclusive_hypervolumes(points[members], owners[members])
+        fresh = {c: v for c, v in worth.items() if c not in seen}
+        ranked += sorted((layer, -volume, candidate) for candidate, volume in fresh.items())
+        seen |= fresh.keys()
+        left = left[~mask]
+        layer += 1
+    return ranked[:limit]
+
+
+def exclusive_hypervolumes(points: Floats, owners: Owners) -> dict[int, float]:
+    """Candidate -> the hypervolume that a layer (n, d) loses without the candidate's points."""
+    reference = adaptive_reference(points)
+    whole = hypervolume(points, reference)
+    return {int(c): whole - hypervolume(points[owners != c], reference) for c in np.unique(owners)}
+
+
+def gains(points: Floats, front: Floats, reference: Floats) -> Floats:
+    """For each of the points (n, d), the hypervolume that it alone would add to the front (m, d)."""
+    whole = hypervolume(front, reference)
+    return np.array([hypervolume(np.vstack([front, p[None]]), reference) - whole for p in points])
+
+
+def representative(curve: Floats, others: Floats) -> Floats:
+    """The one point (d,) that stands for a curve (n, d) where a method takes a single vector.
+
+    It is the point that adds most hypervolume to the others' front (m, d); if none adds any, the one whose worst
+    objective, scaled to the front's box, is least.
+    """
+    if len(curve) == 1:
+        return np.asarray(curve[0])
+    front = others[non_dominated(others)] if len(others) else others
+    reference = adaptive_reference(np.vstack([front, curve]))
+    gained = gains(curve, front, reference)
+    if gained.max() > 0:
+        return np.asarray(curve[int(gained.argmax())])
+    ideal = front.min(axis=0)
+    return np.asarray(curve[int(((curve - ideal) / (reference - ideal)).max(axis=1).argmin())])
