@@ -1,0 +1,1 @@
+"""What the `nas` command does: functions that take a client and write through a console."""

@@ -1,0 +1,150 @@
+"""`nas board add | ls | show | drain | rm`."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from nas_service.client import Client, Json
+from nas_service.commands.console import Console, duration, stamp
+from nas_service.commands.context import Context, json_option, pass_context
+from nas_service.errors import NotFoundError
+
+
+@click.group("board")
+def board_group() -> None:
+    """Add, look at and remove edge boards."""
+
+
+@board_group.command("add")
+@click.argument("name")
+@click.option("--class", "board_class", required=True, metavar="CLASS", help="Boards whose figures may be pooled.")
+@json_option
+@pass_context
+def add_command(context: Context, name: str, board_class: str, as_json: bool) -> None:
+    """Prepare a board's enrolment.
+
+    Prints the one-time code to type on the board.
+    """
+    with context.connect() as client:
+        add_board(client, context.console, name=name, board_class=board_class, as_json=as_json)
+
+
+@board_group.command("ls")
+@json_option
+@pass_context
+def ls_command(context: Context, as_json: bool) -> None:
+    """List the boards with class, state and last sign of life."""
+    with context.connect() as client:
+        list_boards(client, context.console, now_unix_s=time.time(), as_json=as_json)
+
+
+@board_group.command("show")
+@click.argument("name")
+@json_option
+@pass_context
+def show_command(context: Context, name: str, as_json: bool) -> None:
+    """Show one board: what it is, what it does, how it feels."""
+    with context.connect() as client:
+        show_board(client, context.console, name=name, as_json=as_json)
+
+
+@board_group.command("drain")
+@click.argument("name")
+@pass_context
+def drain_command(context: Context, name: str) -> None:
+    """Give a board no further work.
+
+    What it measures now may finish.
+    """
+    with context.connect() as client:
+        client.drain_board(name)
+    context.console.note(f"{name} gets no further work; remove it with `nas board rm {name}` once it is idle")
+
+
+@board_group.command("rm")
+@click.argument("name")
+@pass_context
+def rm_command(context: Context, name: str) -> None:
+    """Remove a board and revoke its key at once.
+
+    Its measurements stay.
+    """
+    with context.connect() as client:
+        client.remove_board(name)
+    context.console.note(f"{name} is removed and its key is revoked; its measurements stay")
+
+
+def add_board(client: Client, console: Console, *, name: str, board_class: str, as_json: bool) -> None:
+    """Write a new board's one-time code to stdout, and to stderr what to do with it."""
+    answer = client.add_board(name, board_class=board_class)
+    if as_json:
+        console.json(answer)
+        return
+    console.data(answer["code"])
+    console.note(f"on the board, run:  nas-edge enroll {gateway_address(answer)} {answer['code']}  &&  nas-edge run")
+    console.note("the code works once" + (f", until {stamp(until)}" if (until := answer.get("expires_at")) else ""))
+
+
+def gateway_address(answer: Json) -> str:
+    """Return HOST[:PORT] as `nas-edge enroll` wants it, 'HOST' where the service names no address."""
+    host, port = answer.get("gateway_host") or "HOST", answer.get("gateway_port")
+    return f"{host}:{port}" if port else str(host)
+
+
+def list_boards(client: Client, console: Console, *, now_unix_s: float, as_json: bool) -> None:
+    """Write the boards as a table or JSON."""
+    boards = client.boards()
+    if as_json:
+        console.json(boards)
+        return
+    rows = [
+        [b["name"], b["board_class"], b["state"], last_seen(b, now_unix_s=now_unix_s), b.get("lease")] for b in boards
+    ]
+    console.table(("BOARD", "CLASS", "STATE", "LAST SEEN", "LEASE"), rows)
+    if not boards:
+        console.note("no boards yet; add one with `nas board add NAME --class CLASS`")
+
+
+def last_seen(board: Json, *, now_unix_s: float) -> str | None:
+    """Return how long ago a board was heard from, None if never."""
+    seen = board.get("last_seen")
+    return None if seen is None else f"{duration(now_unix_s - seen)} ago"
+
+
+def show_board(client: Client, console: Console, *, name: str, as_json: bool) -> None:
+    """Write everything known of one board.
+
+    Raises:
+        NotFoundError: There is no such board; the text names those there are.
+    """
+    boards = {b["name"]: b for b in client.boards()}
+    if name not in boards:
+        known = ", ".join(sorted(boards)) or "none yet"
+        raise NotFoundError(f"no board {name!r}; known boards: {known}; add one with `nas board add`")
+    if as_json:
+        console.json(boards[name])
+        return
+    facts = board_facts(boards[name])
+    width = max(len(key) for key, _ in facts)
+    console.data("\n".join(f"{key:<{width}}  {value}" for key, value in facts))
+
+
+def board_facts(board: Json, *, prefix: str = "") -> list[tuple[str, str]]:
+    """Return a board's fields, nested ones dotted, as (name, text); what is unknown is left out."""
+    facts: list[tuple[str, str]] = []
+    for key, value in board.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            facts += board_facts(value, prefix=f"{name}.")
+        elif value is not None:
+            facts.append((name, _fact(key, value)))
+    return facts
+
+
+def _fact(key: str, value: Any) -> str:
+    if key.endswith(("_at", "_seen", "_unix_s")) and isinstance(value, (int, float)):
+        return stamp(value) or ""
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

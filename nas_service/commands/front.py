@@ -1,0 +1,93 @@
+"""`nas front`: the points of a job worth having, as a table, JSON or CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from nas_service.client import Client, Json
+from nas_service.commands.console import Cell, Console
+from nas_service.commands.context import Context, json_option, pass_context
+
+
+@click.command("front")
+@click.argument("job")
+@click.option("--board", metavar="CLASS", help="Set accuracy against the latency on this board class.")
+@click.option("--max-latency-ms", type=click.FloatRange(0), metavar="X", help="Keep points at most this slow.")
+@click.option("--max-energy-mj", type=click.FloatRange(0), metavar="X", help="Keep points of at most this energy.")
+@click.option("--max-memory-kib", type=click.FloatRange(0), metavar="X", help="Keep points of at most this memory.")
+@click.option(
+    "--min-accuracy", type=click.FloatRange(0, 1), metavar="X", help="Keep points at least this accurate, 0 to 1."
+)
+@json_option
+@click.option("--csv", "as_csv", is_flag=True, help="Write CSV to stdout.")
+@pass_context
+def front_command(
+    context: Context,
+    job: str,
+    board: str | None,
+    max_latency_ms: float | None,
+    max_energy_mj: float | None,
+    max_memory_kib: float | None,
+    min_accuracy: float | None,
+    as_json: bool,
+    as_csv: bool,
+) -> None:
+    """Print the points that nothing else beats.
+
+    Each is a candidate at one threshold. A figure that was not measured is shown as -.
+    """
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv were both given; choose one")
+    filters = {
+        "board": board,
+        "max_latency_ms": max_latency_ms,
+        "max_energy_mj": max_energy_mj,
+        "max_memory_kib": max_memory_kib,
+        "min_accuracy": min_accuracy,
+    }
+    with context.connect() as client:
+        if as_csv:
+            context.console.data(client.front_csv(job, filters=filters))
+        else:
+            print_front(client, context.console, job=job, filters=filters, as_json=as_json)
+
+
+def print_front(client: Client, console: Console, *, job: str, filters: dict[str, Any], as_json: bool) -> None:
+    """Write a job's front as a table or JSON."""
+    front = client.front(job, filters=filters)
+    if as_json:
+        console.json(front)
+        return
+    points: Sequence[Json] = front.get("points") or ()
+    names = shown_values(front)
+    console.table(
+        ("CANDIDATE", "COUPLING", "THRESHOLD", "ACCURACY %", "ESCALATED %", *[n.upper() for n in names]),
+        [front_row(point, names) for point in points],
+    )
+    if not points:
+        limited = any(value is not None for value in filters.values())
+        advice = "widen the limits" if limited else f"see `nas show {job}` for how far it is"
+        console.note(f"no point yet that has all objectives and keeps the limits; {advice}")
+
+
+def shown_values(front: Json) -> list[str]:
+    """Return the quantities that a front's table has columns for: its objectives but the error, then the MACs."""
+    names = [name for name in front.get("objectives") or () if name != "error"]
+    return list(dict.fromkeys([*names, "macs"]))
+
+
+def front_row(point: Json, names: Sequence[str]) -> list[Cell]:
+    """Return one front point as table cells; what was not measured is None."""
+    values: dict[str, float] = point.get("values") or {}
+    threshold = point["threshold"]
+    return [
+        point["candidate_id"],
+        point.get("coupling"),
+        threshold if isinstance(threshold, str) else f"{threshold:.4f}",
+        f"{100 * point['accuracy']:.2f}",
+        f"{100 * point['escalation_rate']:.1f}",
+        *[values.get(name) for name in names],
+    ]

@@ -1,0 +1,168 @@
+"""`nas jobs | show | logs | stop | resume`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from nas_service.client import Client, Json
+from nas_service.commands.console import Console, duration, stamp
+from nas_service.commands.context import Context, json_option, pass_context
+from nas_service.server_events import JobEvent
+
+
+@click.command("jobs")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="How many, newest first.")
+@json_option
+@pass_context
+def jobs_command(context: Context, limit: int, as_json: bool) -> None:
+    """List the jobs, newest first."""
+    with context.connect() as client:
+        list_jobs(client, context.console, limit=limit, as_json=as_json)
+
+
+@click.command("show")
+@click.argument("job")
+@json_option
+@pass_context
+def show_command(context: Context, job: str, as_json: bool) -> None:
+    """Show one job: its state, progress and counts."""
+    with context.connect() as client:
+        show_job(client, context.console, job=job, as_json=as_json)
+
+
+@click.command("logs")
+@click.argument("job")
+@click.option("-f", "--follow", is_flag=True, help="Wait for further lines until the job ends.")
+@json_option
+@pass_context
+def logs_command(context: Context, job: str, follow: bool, as_json: bool) -> None:
+    """Print a job's log.
+
+    With --json, one JSON object a line.
+    """
+    with context.connect() as client:
+        print_logs(client, context.console, job=job, follow=follow, as_json=as_json)
+
+
+@click.command("stop")
+@click.argument("job")
+@json_option
+@pass_context
+def stop_command(context: Context, job: str, as_json: bool) -> None:
+    """Ask a job to stop.
+
+    What it has found stays, and `nas resume` continues it.
+    """
+    with context.connect() as client:
+        answer = client.stop(job)
+    _acknowledge(context.console, answer, f"{job} is asked to stop; `nas show {job}` tells when it has", as_json)
+
+
+@click.command("resume")
+@click.argument("job")
+@json_option
+@pass_context
+def resume_command(context: Context, job: str, as_json: bool) -> None:
+    """Continue a job that stopped, failed or lost its driver.
+
+    It goes on with the same archive; nothing measured is repeated.
+    """
+    with context.connect() as client:
+        answer = client.resume(job)
+    _acknowledge(context.console, answer, f"{job} goes on; follow it with `nas logs {job} -f`", as_json)
+
+
+def list_jobs(client: Client, console: Console, *, limit: int, as_json: bool) -> None:
+    """Write the newest jobs as a table or JSON."""
+    jobs = client.jobs(limit=limit)
+    if as_json:
+        console.json(jobs)
+        return
+    rows = [[j["id"], j["kind"], j["state"], progress_text(j), stamp(j.get("created_at"))] for j in jobs]
+    console.table(("JOB", "KIND", "STATE", "PROGRESS", "CREATED"), rows)
+    if not jobs:
+        console.note("no jobs yet; start one with `nas submit JOB.yaml`")
+
+
+def show_job(client: Client, console: Console, *, job: str, as_json: bool) -> None:
+    """Write everything known of one job."""
+    found = client.job(job)
+    if as_json:
+        console.json(found)
+        return
+    facts = job_facts(found)
+    width = max(len(name) for name, _ in facts)
+    console.data("\n".join(f"{name:<{width}}  {value}" for name, value in facts))
+
+
+def job_facts(job: Json) -> list[tuple[str, str]]:
+    """Return what there is to say of a job, as (name, text); what is unknown is left out."""
+    spec: dict[str, Any] = job.get("spec") or {}
+    started, finished = job.get("started_at"), job.get("finished_at")
+    pairs: list[tuple[str, Any]] = [
+        ("job", job["id"]),
+        ("name", job.get("name")),
+        ("kind", job["kind"]),
+        ("state", job["state"]),
+        ("message", job.get("message")),
+        ("progress", progress_text(job)),
+        ("candidates", _counts(job.get("candidates"))),
+        ("data set", (spec.get("dataset") or {}).get("name")),
+        ("space", (spec.get("space") or {}).get("preset")),
+        ("strategies", _strategies(spec.get("strategy"))),
+        ("objectives", ", ".join(spec.get("objectives") or ())),
+        ("created", stamp(job.get("created_at"))),
+        ("started", stamp(started)),
+        ("finished", stamp(finished)),
+        ("took", duration(finished - started) if started and finished else None),
+        ("spec hash", job.get("spec_hash")),
+    ]
+    return [(name, str(value)) for name, value in pairs if value]
+
+
+def progress_text(job: Json) -> str:
+    """Return a job's progress as 'phase done/total detail'; '-' if there is none."""
+    progress = job.get("progress")
+    if not progress:
+        return "-"
+    count = f"{progress['done']}/{progress['total']}" if progress.get("total") else str(progress.get("done", ""))
+    return " ".join(str(part) for part in (progress.get("phase"), count, progress.get("detail")) if part)
+
+
+def print_logs(client: Client, console: Console, *, job: str, follow: bool, as_json: bool) -> None:
+    """Write a job's events: all there are, and with `follow` those to come."""
+    client.job(job)
+    for event in client.events(job) if follow else client.past_events(job):
+        console.data(event_json(event) if as_json else event_line(event))
+
+
+def event_line(event: JobEvent) -> str:
+    """Return an event as one line: time, kind, message."""
+    return "  ".join(part for part in (stamp(event.at_unix_s), event.kind, event.message) if part)
+
+
+def event_json(event: JobEvent) -> str:
+    """Return an event as one line of JSON."""
+    value = {"id": event.id, "at": event.at_unix_s, "kind": event.kind, "message": event.message, "data": event.data}
+    return json.dumps(value, allow_nan=False)
+
+
+def _acknowledge(console: Console, answer: Json, text: str, as_json: bool) -> None:
+    if as_json:
+        console.json(answer)
+    else:
+        console.note(text)
+
+
+def _counts(counts: Any) -> str | None:
+    if not isinstance(counts, dict):
+        return None
+    return ", ".join(f"{number} {status}" for status, number in counts.items() if number) or None
+
+
+def _strategies(strategy: Any) -> str:
+    entries = strategy if isinstance(strategy, list) else [strategy] if strategy else []
+    return ", ".join(f"{s.get('name', '?')} ({s.get('evaluations', '?')})" for s in entries if isinstance(s, dict))

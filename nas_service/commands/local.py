@@ -1,0 +1,160 @@
+"""`nas demo | up | down | status`: the service on this machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from nas_service.client import Client, Json
+from nas_service.commands.console import Console, stamp
+from nas_service.commands.context import Context, json_option, pass_context
+from nas_service.home import ServiceState
+
+PORT = click.IntRange(1, 65535)
+
+
+@click.command("demo")
+@click.option(
+    "-o", "--out", type=click.Path(file_okay=False, path_type=Path), default=Path("demo"), show_default=True,
+    help="Folder for the report.",
+)  # fmt: skip
+@click.option("--keep/--no-keep", default=None, help="Leave the dashboard up until Ctrl-C; default: on a terminal.")
+@pass_context
+def demo_command(context: Context, out: Path, keep: bool | None) -> None:
+    """Run the main job end to end, right here.
+
+    On data that comes with an installed package, with one local board over real SSH on loopback.
+    """
+    console = context.console
+    stay = console.out.isatty() if keep is None else keep
+    code = context.cluster.demo(out=out, keep=stay, report=console.note)
+    if code:
+        raise click.exceptions.Exit(code)
+
+
+@click.command("up")
+@click.option(
+    "--gateway-bind", default="127.0.0.1", show_default=True, metavar="ADDR", help="Where boards may connect."
+)
+@click.option("--gateway-port", type=PORT, help="The boards' SSH port; default: as before, or a free one.")
+@click.option("--api-port", type=PORT, help="The API's and dashboard's port; default: as before, or a free one.")
+@click.option(
+    "--reserve-cores", type=click.IntRange(0), default=0, show_default=True, help="Cores that Ray leaves alone."
+)
+@json_option
+@pass_context
+def up_command(
+    context: Context,
+    gateway_bind: str,
+    gateway_port: int | None,
+    api_port: int | None,
+    reserve_cores: int,
+    as_json: bool,
+) -> None:
+    """Start the service on this machine.
+
+    That is Ray, the API with its dashboard, and the boards' SSH gateway. What runs already is left alone.
+    """
+    state = context.cluster.up(
+        context.home(),
+        gateway_bind=gateway_bind,
+        gateway_port=gateway_port,
+        api_port=api_port,
+        reserve_cores=reserve_cores,
+        report=context.console.note,
+    )
+    print_state(context.console, state, as_json=as_json)
+
+
+@click.command("down")
+@pass_context
+def down_command(context: Context) -> None:
+    """Stop the service on this machine.
+
+    Jobs, candidates, boards and measurements stay stored.
+    """
+    stopped = context.cluster.down(context.home(), report=context.console.note)
+    context.console.note("the service is down" if stopped else "nothing was running")
+
+
+@click.command("status")
+@json_option
+@pass_context
+def status_command(context: Context, as_json: bool) -> None:
+    """Say what runs where, and how jobs and boards are.
+
+    Exit code 1 if the service does not answer.
+    """
+    state = context.home().read_state()
+    with context.connect() as client:
+        print_status(client, context.console, state=state, as_json=as_json)
+
+
+def print_state(console: Console, state: ServiceState, *, as_json: bool) -> None:
+    """Write where a service that was brought up listens."""
+    if as_json:
+        console.json(state.to_dict())
+        return
+    console.data("\n".join(f"{name:<10} {value}" for name, value in state_facts(state)))
+
+
+def state_facts(state: ServiceState) -> list[tuple[str, str]]:
+    """Return where the parts of a service listen, as (name, text); what does not run is left out."""
+    gateway = f"{state.gateway_host}:{state.gateway_port}" if state.gateway_port else None
+    facts = [
+        ("dashboard", state.api_url),
+        ("gateway", gateway),
+        ("host key", state.host_key_fingerprint),
+        ("ray", state.ray_address),
+        ("started", stamp(state.started_at)),
+        ("version", state.version),
+    ]
+    return [(name, value) for name, value in facts if value]
+
+
+def print_status(client: Client, console: Console, *, state: ServiceState | None, as_json: bool) -> None:
+    """Write what a service that answers says of itself.
+
+    Raises:
+        RetryableError: It does not answer.
+    """
+    client.require_healthy()
+    jobs, boards = client.jobs(limit=200), client.boards()
+    here = state if state is not None and state.api_url and state.api_url.rstrip("/") == client.url else None
+    dead = [] if here is None else dead_parts(here)
+    if as_json:
+        summary = {"url": client.url, "jobs": counted(jobs), "boards": counted(boards), "dead_parts": dead}
+        console.json({**summary, "state": here.to_dict() if here else None})
+        return
+    facts = [*(state_facts(here) if here else [("dashboard", client.url)])]
+    facts += [("jobs", _counts_text(counted(jobs))), ("boards", _counts_text(counted(boards)))]
+    console.data("\n".join(f"{name:<10} {value}" for name, value in facts))
+    if dead:
+        console.note(f"these parts have died: {', '.join(dead)}; run `nas up` to bring them back")
+
+
+def counted(rows: list[Json]) -> dict[str, int]:
+    """Return how many rows are in each state, by state."""
+    states = [str(row["state"]) for row in rows]
+    return {state: states.count(state) for state in sorted(set(states))}
+
+
+def dead_parts(state: ServiceState) -> list[str]:
+    """Return the parts whose process is gone, by name."""
+    return sorted(part for part, pid in state.pids.items() if not _alive(pid))
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _counts_text(counts: dict[str, int]) -> str:
+    return ", ".join(f"{number} {state}" for state, number in counts.items()) or "none"
