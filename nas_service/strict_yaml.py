@@ -38,7 +38,7 @@ def load_yaml(text: str | bytes) -> Any:
         raise InvalidRequestError(f"the YAML has {size} bytes but may have at most {MAX_BYTES}; is it the right file?")
     try:
         decoded = text.decode("utf-8") if isinstance(text, bytes) else text
-        return yaml.load(decoded, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
+        return yaml.load(decoded, Loader=_Loader)  # narrower than yaml.SafeLoader
     except UnicodeDecodeError as error:
         raise InvalidRequestError(f"the YAML is not UTF-8 text: {error.reason} at byte {error.start}") from None
     except yaml.YAMLError as error:
@@ -58,7 +58,7 @@ class _Loader(yaml.SafeLoader):
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
             raise yaml.MarkedYAMLError(problem="anchors and aliases are not allowed", problem_mark=event.start_mark)
-        return super().compose_node(parent, index)  # type: ignore[no-untyped-call]
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
