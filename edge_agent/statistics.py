@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 Times = npt.NDArray[np.float64]
+RawTimes = npt.NDArray[np.float64] | npt.NDArray[np.int64]
 
 PERCENTILE_MIN_N = {90: 64, 95: 130, 99: 662}
 _MAX_BLOCKS = 64
@@ -25,7 +26,7 @@ def percentile_ms(times_ms: Times, percent: int) -> float | None:
     return float(np.percentile(times_ms, percent, method="higher"))
 
 
-def block_means(times_ms: Times) -> Times:
+def block_means(times_ms: RawTimes) -> Times:
     """Return the means of at most 64 equal blocks of neighbours (at least two a block where n allows)."""
     count = int(np.clip(len(times_ms) // 2, 1, _MAX_BLOCKS))
     usable = len(times_ms) - len(times_ms) % count
@@ -33,8 +34,8 @@ def block_means(times_ms: Times) -> Times:
     return blocks
 
 
-def mean_ci95(times_ms: Times, *, seed: int = 0) -> tuple[float, float]:
-    """Return the 95 % confidence interval of the mean by a block bootstrap with 1000 resamples."""
+def mean_ci95(times_ms: RawTimes, *, seed: int = 0) -> tuple[float, float]:
+    """Return the 95 % confidence interval of the mean by a block bootstrap with 1000 resamples, in the times' unit."""
     blocks = block_means(times_ms)
     rng = np.random.default_rng(seed)
     means = blocks[rng.integers(0, len(blocks), size=(_RESAMPLES, len(blocks)))].mean(axis=1)

@@ -1,0 +1,249 @@
+"""The agent's loop: keeps a connection, takes leases, has them measured, and answers until it is acknowledged.
+
+Single-threaded on purpose: while a model is timed nothing else happens here. Everything it knows that matters lies on
+disk, so it may be killed at any moment and started again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import time
+from collections.abc import Callable
+
+from edge_agent import __version__
+from edge_agent.backoff import Backoff, poll_pause_s
+from edge_agent.errors import ArtifactError, EdgeError, LinkError, RefusedError, StoppedError
+from edge_agent.fingerprint import read_fingerprint
+from edge_agent.health import read_health
+from edge_agent.home import BoardConfig, Home
+from edge_agent.lifetime import StopSignal
+from edge_agent.mailbox import Mailbox, open_mailbox
+from edge_agent.records import AgentSettings, Heartbeat, Lease, RecordError, Result
+from edge_agent.sensors import EnergySensor, find_sensor
+from edge_agent.spool import Spool
+from edge_agent.work import answer, measure_lease, refusal
+
+log = logging.getLogger("edge_agent")
+
+_RESEND_S = 30.0
+_MAX_REFUSALS = 5
+_MAX_STARTS = 2
+
+
+class Agent:
+    """One board's agent. `run` serves until it is asked to stop."""
+
+    def __init__(
+        self,
+        home: Home,
+        *,
+        config: BoardConfig,
+        incarnation: str,
+        stop: StopSignal,
+        local: bool = False,
+        sensor: EnergySensor | None = None,
+        connect: Callable[[Home, BoardConfig], Mailbox] = open_mailbox,
+        rng: random.Random | None = None,
+    ) -> None:
+        """Take what the agent works with; nothing is opened yet.
+
+        Args:
+            home: The board's folder, locked by the caller.
+            config: The enrolment's outcome.
+            incarnation: Who this agent is this time.
+            stop: Ends `run`.
+            local: Whether this board shares its machine with the service, which its results then say.
+            sensor: Where energy is read; found by `run` if absent.
+            connect: Opens the mailbox.
+            rng: Jitter.
+        """
+        self._home, self._config, self._incarnation, self._stop, self._local = home, config, incarnation, stop, local
+        self._sensor, self._connect = sensor, connect
+        self._backoff = Backoff(rng=rng or random.Random())
+        self._spool = Spool(home.spool_path)
+        self._settings: AgentSettings | None = None
+        self._server_ahead_s = 0.0
+        self._sent_at: dict[str, float] = {}
+        self._bad_leases: set[str] = set()
+        self._beat_at = float("-inf")
+        self._worked_at = float("-inf")
+        self._fingerprint = read_fingerprint()
+
+    def run(self) -> None:
+        """Serve until asked to stop; broken links are taken up again.
+
+        Raises:
+            HostKeyError: If the server is another one; never retried.
+            RefusedError: If the gateway refused this board several times in a row.
+        """
+        self._sensor = self._sensor or find_sensor()
+        while not self._stop.is_set():
+            try:
+                self._serve_one_connection()
+            except RefusedError as error:
+                if self._backoff.failures + 1 >= _MAX_REFUSALS:
+                    raise
+                self._wait_after(error)
+            except LinkError as error:
+                self._wait_after(error)
+            except StoppedError:
+                return
+
+    def _wait_after(self, error: EdgeError) -> None:
+        pause_s = self._backoff.next_s()
+        log.warning("%s; trying again in %.1f s", error, pause_s)
+        self._stop.wait(pause_s)
+
+    def _serve_one_connection(self) -> None:
+        mailbox = self._connect(self._home, self._config)
+        try:
+            self._begin_connection(mailbox)
+            while not self._stop.is_set():
+                worked = self._look(mailbox)
+                since_s = time.monotonic() - self._worked_at
+                assert self._settings is not None
+                self._stop.wait(0.0 if worked else poll_pause_s(poll_s=self._settings.poll_s, since_work_s=since_s))
+            with contextlib.suppress(LinkError):
+                self._beat(mailbox, state="stopping")
+        finally:
+            mailbox.close()
+
+    def _begin_connection(self, mailbox: Mailbox) -> None:
+        try:
+            self._settings = mailbox.read_settings()
+        except RecordError as error:
+            raise LinkError(f"the gateway's settings cannot be used: {error}") from None
+        self._server_ahead_s = self._settings.host_unix_s - time.time()
+        self._beat(mailbox)
+        self._sent_at.clear()
+        self._backoff.reset()
+        log.info("connected as %s (class %s)", self._settings.board, self._settings.board_class)
+
+    def _look(self, mailbox: Mailbox) -> bool:
+        """Do what the inbox asks for; return whether a lease was worked on."""
+        inbox = mailbox.list_inbox()
+        for result_id in inbox.acknowledged:
+            self._take_acknowledgement(mailbox, result_id)
+        self._send_pending(mailbox)
+        self._bad_leases &= set(inbox.lease_ids)
+        lease = self._next_lease(mailbox, inbox.lease_ids)
+        if lease is None:
+            self._beat_if_due(mailbox)
+            return False
+        self._work_on(mailbox, lease)
+        self._worked_at = time.monotonic()
+        return True
+
+    def _take_acknowledgement(self, mailbox: Mailbox, result_id: str) -> None:
+        if all(result.result_id != result_id for result in self._spool.pending()):
+            return
+        try:
+            word = mailbox.read_acknowledgement(result_id)
+        except RecordError as error:
+            log.warning("acknowledgement of %s: %s", result_id, error)
+            return
+        if word is not None and self._spool.acknowledge(result_id):
+            self._sent_at.pop(result_id, None)
+            if not word.stored:
+                log.warning("the gateway refused result %s: %s", result_id, word.reason)
+
+    def _send_pending(self, mailbox: Mailbox) -> None:
+        now = time.monotonic()
+        for result in self._spool.pending():
+            if now - self._sent_at.get(result.result_id, float("-inf")) >= _RESEND_S:
+                mailbox.put_result(result)
+                self._sent_at[result.result_id] = now
+
+    def _next_lease(self, mailbox: Mailbox, lease_ids: tuple[str, ...]) -> Lease | None:
+        leases = []
+        for lease_id in lease_ids:
+            if lease_id in self._bad_leases:
+                continue
+            try:
+                lease = mailbox.read_lease(lease_id)
+            except RecordError as error:
+                log.error("lease %s is not readable and is left alone: %s", lease_id, error)
+                self._bad_leases.add(lease_id)
+                continue
+            if lease is not None and self._is_ours(lease):
+                leases.append(lease)
+        return min(leases, key=lambda lease: lease.token, default=None)
+
+    def _is_ours(self, lease: Lease) -> bool:
+        late = time.time() + self._server_ahead_s >= lease.deadline_unix_s
+        return lease.board == self._config.board and not late and not self._spool.is_answered(lease)
+
+    def _work_on(self, mailbox: Mailbox, lease: Lease) -> None:
+        log.info("lease %s: %s of %s at tier %s", lease.lease_id, lease.half, lease.model.sha256[:12], lease.tier)
+        starts = self._spool.begin(lease)
+        try:
+            result = self._result(mailbox, lease, starts=starts)
+        except (LinkError, StoppedError):
+            self._spool.forget_begun(lease)
+            raise
+        self._spool.add(result)
+        log.info("lease %s: %s %s", lease.lease_id, result.status, result.cause or "")
+        with contextlib.suppress(LinkError):
+            self._send_pending(mailbox)
+            self._beat(mailbox)
+
+    def _result(self, mailbox: Mailbox, lease: Lease, *, starts: int) -> Result:
+        identity = answer(lease, incarnation=self._incarnation)
+        if starts > _MAX_STARTS:
+            cause = f"the agent did not live to the end of this measurement {starts - 1} times"
+            return refusal(identity, status="agent_error", fault="unknown", cause=cause)
+        left_s = lease.deadline_unix_s - time.time() - self._server_ahead_s
+        give_up_at = time.monotonic() + left_s
+        try:
+            self._beat(mailbox, state="fetching", lease=lease)
+            model = mailbox.fetch_artifact(lease.model)
+        except ArtifactError as error:
+            return refusal(identity, status="agent_error", fault="infra", cause=str(error))
+        return measure_lease(
+            identity,
+            lease=lease,
+            model=model,
+            work=self._home.work_path,
+            sensor=self._sensor,
+            stop=self._stop,
+            give_up_at=give_up_at,
+            local=self._local,
+            beat=lambda quiet_s: self._beat_while_working(mailbox, lease, quiet_s),
+        )
+
+    def _beat_while_working(self, mailbox: Mailbox, lease: Lease, quiet_s: float | None) -> None:
+        """Send the heartbeats that a measurement allows; a broken link does not spoil the measurement."""
+        with contextlib.suppress(LinkError):
+            if quiet_s is not None:
+                self._beat(mailbox, state="measuring", lease=lease, quiet_s=quiet_s)
+            else:
+                self._beat_if_due(mailbox, state="measuring", lease=lease)
+
+    def _beat_if_due(self, mailbox: Mailbox, *, state: str = "idle", lease: Lease | None = None) -> None:
+        assert self._settings is not None
+        if time.monotonic() - self._beat_at >= self._settings.heartbeat_s:
+            self._beat(mailbox, state=state, lease=lease)
+
+    def _beat(
+        self, mailbox: Mailbox, *, state: str = "idle", lease: Lease | None = None, quiet_s: float | None = None
+    ) -> None:
+        now = time.time()
+        heartbeat = Heartbeat.from_dict(
+            {
+                "board": self._config.board,
+                "incarnation": self._incarnation,
+                "state": state,
+                "sent_unix_s": now,
+                "quiet_until_unix_s": None if quiet_s is None else now + self._server_ahead_s + quiet_s,
+                "lease_id": lease.lease_id if lease else None,
+                "agent_version": __version__,
+                "fingerprint": self._fingerprint,
+                "health": read_health(),
+            }
+        )
+        server_unix_s = mailbox.put_heartbeat(heartbeat)
+        if server_unix_s is not None:
+            self._server_ahead_s = server_unix_s - time.time()
+        self._beat_at = time.monotonic()

@@ -1,0 +1,95 @@
+"""Results on the board's disk until the gateway has acknowledged them: nothing measured is lost by a crash or an outage."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from pathlib import Path
+from typing import TypeVar
+
+from edge_agent.files import sync_folder, write_whole
+from edge_agent.records import Lease, RecordError, Result
+
+KEEP_S = 7 * 24 * 3600.0
+_MAX_ANSWERED = 512
+
+T = TypeVar("T")
+
+
+def lease_key(lease: Lease | Result) -> str:
+    """Return what identifies one grant: a lease granted again has a higher token and is another one."""
+    return f"{lease.lease_id}#{lease.token}"
+
+
+class Spool:
+    """A folder of results, one file each, and two small ledgers: leases answered, and leases begun."""
+
+    def __init__(self, folder: Path, *, now: float | None = None) -> None:
+        """Read the folder; results older than seven days are dropped, damaged files set aside as `.bad`."""
+        self._folder = folder
+        self._answered_path, self._begun_path = folder / "answered.ledger", folder / "begun.ledger"
+        self._results: dict[str, Result] = {}
+        now = time.time() if now is None else now
+        for path in sorted(folder.glob("*.json")):
+            try:
+                result = Result.from_json(path.read_bytes())
+            except RecordError:
+                path.rename(path.with_suffix(".bad"))
+                continue
+            if now - path.stat().st_mtime > KEEP_S:
+                path.unlink()
+            else:
+                self._results[result.result_id] = result
+        self._answered = _ledger(self._answered_path, list[str]())
+        self._begun = _ledger(self._begun_path, dict[str, int]())
+
+    def pending(self) -> list[Result]:
+        """Return the results that wait for an acknowledgement, oldest first."""
+        return sorted(self._results.values(), key=lambda result: result.finished_unix_s)
+
+    def is_answered(self, lease: Lease) -> bool:
+        """Return whether this grant has a result here, or had one that was acknowledged."""
+        key = lease_key(lease)
+        return key in self._answered or any(lease_key(result) == key for result in self._results.values())
+
+    def begin(self, lease: Lease) -> int:
+        """Note that work on a lease begins; return how often it has begun, this time included.
+
+        A second time means that the first took the agent or the whole board down with it.
+        """
+        key = lease_key(lease)
+        self._begun[key] = self._begun.get(key, 0) + 1
+        write_whole(self._begun_path, json.dumps(self._begun).encode())
+        return self._begun[key]
+
+    def add(self, result: Result) -> None:
+        """Store a result; when this returns it survives a power cut."""
+        write_whole(self._folder / f"{result.result_id}.json", result.to_json().encode())
+        self._results[result.result_id] = result
+        self.forget_begun(result)
+
+    def acknowledge(self, result_id: str) -> bool:
+        """Drop a result that the gateway has taken; return whether it was here."""
+        result = self._results.get(result_id)
+        if result is None:
+            return False
+        self._answered = [*self._answered, lease_key(result)][-_MAX_ANSWERED:]
+        write_whole(self._answered_path, json.dumps(self._answered).encode())
+        (self._folder / f"{result_id}.json").unlink(missing_ok=True)
+        sync_folder(self._folder)
+        del self._results[result_id]
+        return True
+
+    def forget_begun(self, lease: Lease | Result) -> None:
+        """Strike a lease from the ledger of those begun: it was answered, or given up with the agent alive."""
+        if self._begun.pop(lease_key(lease), None) is not None:
+            write_whole(self._begun_path, json.dumps(self._begun).encode())
+
+
+def _ledger(path: Path, empty: T) -> T:
+    with contextlib.suppress(OSError, ValueError):
+        value = json.loads(path.read_bytes())
+        if isinstance(value, type(empty)):
+            return value
+    return empty

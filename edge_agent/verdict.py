@@ -1,0 +1,78 @@
+"""What a child's end means: every way to die becomes a status, a fault and a cause."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from typing import Any
+
+from edge_agent.records import Fault, Status
+
+_KINDS: dict[str, tuple[Status, Fault]] = {
+    "oom": ("infeasible_oom", "model"),
+    "model": ("model_error", "model"),
+    "provider": ("ep_fallback", "board"),
+    "agent": ("agent_error", "board"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildEnd:
+    """How a child ended.
+
+    `stages` are the letters it sent (see child.py), `returncode` is negative for a signal, `timed_out` names the
+    deadline that the parent enforced, `oom_kills` is how many processes the kernel killed for memory meanwhile (None:
+    unknown), `answer` is the decoded answer file, or None if there was none that could be read.
+    """
+
+    stages: str
+    returncode: int
+    timed_out: str | None
+    oom_kills: int | None
+    answer: dict[str, Any] | None
+    errors: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Status, fault and cause as a Result holds them; fault and cause are None if all is well."""
+
+    status: Status
+    fault: Fault | None = None
+    cause: str | None = None
+
+
+def judge(end: ChildEnd) -> Verdict:
+    """Return what a child's end says about the model and the board."""
+    imported = "I" in end.stages
+    if end.timed_out:
+        if not imported:
+            return Verdict(status="agent_error", fault="board", cause=f"{end.timed_out} while importing onnxruntime")
+        return Verdict(status="infeasible_timeout", fault="model", cause=end.timed_out)
+    if end.returncode < 0:
+        return _judge_signal(end, imported)
+    if end.answer is None:
+        cause = f"the child left with status {end.returncode} and no readable answer: {end.errors or 'no message'}"
+        return Verdict(status="agent_error", fault="unknown", cause=cause)
+    if end.answer.get("ok") is True:
+        return Verdict(status="ok")
+    status, fault = _KINDS.get(str(end.answer.get("kind")), ("agent_error", "unknown"))
+    return Verdict(status=status, fault=fault, cause=str(end.answer.get("cause")))
+
+
+def _judge_signal(end: ChildEnd, imported: bool) -> Verdict:
+    number = -end.returncode
+    name = signal.Signals(number).name if number in iter(signal.Signals) else f"signal {number}"
+    if number == signal.SIGXCPU:
+        return Verdict(status="infeasible_timeout", fault="model", cause="used up its CPU time (SIGXCPU)")
+    if number == signal.SIGKILL:
+        if end.oom_kills:
+            return Verdict(status="infeasible_oom", fault="model", cause="killed by the kernel for memory (SIGKILL)")
+        cause = "killed by SIGKILL from outside; the kernel counted no kill for memory"
+        return Verdict(status="agent_error", fault="infra", cause=cause)
+    if number == signal.SIGTERM:
+        return Verdict(status="agent_error", fault="infra", cause="ended by SIGTERM from outside")
+    if not imported:
+        cause = f"onnxruntime died of {name} on import; run `nas-edge doctor`"
+        return Verdict(status="agent_error", fault="board", cause=cause)
+    return Verdict(status="model_error", fault="model", cause=f"died of {name} in onnxruntime {end.errors}".strip())

@@ -1,0 +1,102 @@
+"""From a lease to its Result: the identity that every answer carries, the refusals, and the measured answer."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from edge_agent.health import read_health, throttle_cause
+from edge_agent.lifetime import StopSignal
+from edge_agent.measuring import grade_window, measure_file, new_result_id, quiet_s
+from edge_agent.records import Fault, Lease, Result, Status
+from edge_agent.sensors import EnergySensor
+from edge_agent.verdict import Verdict
+
+
+def answer(lease: Lease, *, incarnation: str) -> Result:
+    """Return the answer to a lease as it stands before anything was measured: an agent error."""
+    return Result(
+        result_id=new_result_id(),
+        lease_id=lease.lease_id,
+        token=lease.token,
+        attempt=lease.attempt,
+        board=lease.board,
+        board_class=lease.board_class,
+        incarnation=incarnation,
+        measurement_key=lease.measurement_key,
+        structure_key=lease.structure_key,
+        model_sha256=lease.model.sha256,
+        tier=lease.tier,
+        half=lease.half,
+        status="agent_error",
+        fault="unknown",
+        cause="nothing was measured",
+        finished_unix_s=time.time(),
+    )
+
+
+def refusal(identity: Result, *, status: Status, fault: Fault, cause: str) -> Result:
+    """Return an answer that says why there is no figure."""
+    return dataclasses.replace(identity, status=status, fault=fault, cause=cause, finished_unix_s=time.time())
+
+
+def measure_lease(
+    identity: Result,
+    *,
+    lease: Lease,
+    model: Path,
+    work: Path,
+    sensor: EnergySensor | None,
+    stop: StopSignal,
+    give_up_at: float,
+    local: bool,
+    beat: Callable[[float | None], None],
+) -> Result:
+    """Return the answer to a lease after measuring `model`.
+
+    Args:
+        identity: From `answer`.
+        lease: Tier and settings.
+        model: The verified ONNX file.
+        work: A folder for the exchange with the child.
+        sensor: Where energy is read, or None.
+        stop: Aborts the measurement.
+        give_up_at: time.monotonic() of the lease's deadline.
+        local: Whether the board shares its machine with the service.
+        beat: Called with None about once a second while the model is prepared, then once with the seconds of silence.
+
+    Raises:
+        StoppedError: If `stop` was set meanwhile.
+    """
+    before = read_health()
+    measured = measure_file(
+        model,
+        tier=lease.tier,
+        settings=lease.settings,
+        work=work,
+        sensor=sensor,
+        before_timing=lambda: beat(quiet_s(lease.tier)),
+        while_preparing=lambda: beat(None),
+        stop_fd=stop.fileno(),
+        give_up_at=give_up_at,
+    )
+    after = read_health()
+    verdict = grade_window(measured, tier=lease.tier)
+    if verdict.status == "ok" and (cause := throttle_cause(before, after)):
+        verdict = Verdict(status="throttled", fault="board", cause=cause)
+    return dataclasses.replace(
+        identity,
+        status=verdict.status,
+        fault=verdict.fault,
+        cause=verdict.cause,
+        latency=measured.latency,
+        memory=measured.memory,
+        energy=measured.energy,
+        grade="local" if local else "bronze",
+        runtime={**measured.runtime, "settings": lease.settings.to_dict()},
+        health={"before": before, "after": after},
+        phases_s=measured.phases_s,
+        finished_unix_s=time.time(),
+    )
