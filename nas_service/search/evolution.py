@@ -30,7 +30,7 @@ class EvolutionProposer:
 
     def __init__(self, setting: SearchSetting) -> None:
         self._space = setting.space
-        self._population = max(8, min(30, round(setting.budget / 6)))
+        self._population = max(8, min(30, round(setting.budget / 16)))
         self._optimiser: Any = None
         self._setting = setting
         self._last: Any = None
@@ -82,7 +82,7 @@ class EvolutionProposer:
 
 
 def _optimiser(space: ChoiceSpace, *, population: int, seed: int) -> Any:
-    """A seeded differential evolution over the space's indexes: whole numbers for ordinal genes, else choices."""
+    """A seeded differential evolution over the space's indexes: one coordinate per ordinal gene, else weights."""
     import nevergrad as ng
 
     genes: dict[str, Any] = {}
@@ -90,14 +90,13 @@ def _optimiser(space: ChoiceSpace, *, population: int, seed: int) -> Any:
         if len(values) == 1:
             continue
         if space.is_ordinal(name) and len(values) > 2:
-            scalar = ng.p.Scalar(init=(len(values) - 1) / 2, lower=0, upper=len(values) - 1)
-            genes[name] = scalar.set_mutation(sigma=len(values) / 4).set_integer_casting()
+            genes[name] = ng.p.TransitionChoice(list(range(len(values))))
         else:
             genes[name] = ng.p.Choice(list(range(len(values))))
     # nevergrad refuses a parametrization without a variable; one that means nothing serves a space of one point
     parametrization = ng.p.Dict(**(genes or {"": ng.p.Choice([0, 1])}))
     parametrization.random_state = np.random.RandomState(seed % 2**32)
-    return ng.optimizers.DifferentialEvolution(popsize=population, crossover="twopoints")(parametrization)
+    return ng.optimizers.DifferentialEvolution(popsize=population)(parametrization)
 
 
 def _decoded(space: ChoiceSpace, value: dict[str, int]) -> Point:
