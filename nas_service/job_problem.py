@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from nas_service.errors import InvalidRequestError
+from nas_service.spelling import nearest
 
 _TYPES = {
     "int_type": "an integer",
@@ -58,7 +58,8 @@ def unknown_keys(model: type[BaseModel], data: Mapping[Any, Any], *, at: str = "
     for key, value in data.items():
         path = f"{at}.{key}" if at else str(key)
         if key not in model.model_fields:
-            yield Problem(path=path, message=f"unknown key; {_nearest_key(str(key), tuple(model.model_fields))}")
+            near = nearest(str(key), model.model_fields) or f"; allowed: {', '.join(model.model_fields)}"
+            yield Problem(path=path, message=f"unknown key{near}")
             continue
         inner = _model_in(model.model_fields[key].annotation)
         if inner is None:
@@ -74,13 +75,8 @@ def unknown_keys(model: type[BaseModel], data: Mapping[Any, Any], *, at: str = "
 def problems_in(error: ValidationError) -> Iterator[Problem]:
     """Yield what pydantic found, in this project's words; unknown keys are left to `unknown_keys`."""
     for found in error.errors(include_url=False):
-        if found["type"] != "extra_forbidden":
+        if found["type"] not in ("extra_forbidden", "invalid_key"):
             yield Problem(path=_path(found["loc"]), message=_message(found))
-
-
-def _nearest_key(key: str, known: tuple[str, ...]) -> str:
-    close = difflib.get_close_matches(key.lower(), known, n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else f"allowed: {', '.join(known)}"
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
@@ -92,6 +88,8 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 def _path(loc: tuple[int | str, ...]) -> str:
     path = ""
     for part in loc:
+        if part == "[key]":  # pydantic's mark for what is wrong with a mapping's key itself
+            continue
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
     return path
 
@@ -109,8 +107,7 @@ def _message(found: Any) -> str:
         return f"is {_shown(value)} but must be {words} {context[key]:g}"
     if kind == "literal_error":
         expected = context["expected"].replace("'", "").replace(" or ", ", ")
-        close = difflib.get_close_matches(str(value).lower(), expected.split(", "), n=1, cutoff=0.6)
-        return f"is {_shown(value)} but must be one of: {expected}" + (f"; did you mean {close[0]!r}?" if close else "")
+        return f"is {_shown(value)} but must be one of: {expected}{nearest(str(value), expected.split(', '))}"
     return f"is {_shown(value)}: {found['msg'][:1].lower()}{found['msg'][1:]}"
 
 

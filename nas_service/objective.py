@@ -5,12 +5,11 @@ The analytic ones follow from an architecture, the measured ones from a board of
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge_agent.records import RecordError, check_name
 from nas_service.errors import InvalidRequestError
+from nas_service.spelling import nearest
 
 ANALYTIC = ("error", "macs", "worst_macs", "params", "weights_kib")
 MEASURED = ("latency_ms", "worst_latency_ms", "energy_mj", "memory_kib")
@@ -31,7 +30,8 @@ class Objective:
 
     def __post_init__(self) -> None:
         if self.name not in ANALYTIC + MEASURED:
-            raise InvalidRequestError(f"unknown objective {self.name!r}{nearest(self.name)}; allowed: {ALLOWED}")
+            near = nearest(self.name, ANALYTIC + MEASURED)
+            raise InvalidRequestError(f"unknown objective {self.name!r}{near}; allowed: {ALLOWED}")
         if self.name in ANALYTIC and self.board_class is not None:
             raise InvalidRequestError(
                 f"objective {self.name}@{self.board_class} does not depend on a board; write {self.name!r}"
@@ -69,12 +69,6 @@ class Objective:
         if name in MEASURED and not board_class:
             raise InvalidRequestError(f"objective {text!r} names no board class after the '@'; write {name}@CLASS")
         return cls(name, board_class)
-
-
-def nearest(word: str, known: Sequence[str] = ANALYTIC + MEASURED) -> str:
-    """Return `; did you mean 'X'?` for the known word most like `word`, or nothing if none is like it."""
-    found = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
-    return f"; did you mean {found[0]!r}?" if found else ""
 
 
 def _check_class(board_class: str) -> None:

@@ -22,7 +22,7 @@ class Settings:
         token: the bearer token (NAS_TOKEN); None means the admin token kept in `home`.
         store_url: the database (NAS_STORE), such as postgresql+psycopg://...; None means SQLite in `home`.
         files_url: the file store (NAS_FILES), a folder or any fsspec URL; None means a folder in `home`.
-        data: where data sets are looked for when a job names no root (NAS_DATA); None means nowhere.
+        data: the folder that a job's relative data roots lie in (NAS_DATA); None means the working folder.
     """
 
     home: Path

@@ -8,6 +8,7 @@ from nas_service.home import Home
 from nas_service.store.candidates import CandidateStore
 from nas_service.store.database import Database
 from nas_service.store.files import FileStore, open_files
+from nas_service.store.fleet import FleetStore
 from nas_service.store.jobs import JobStore
 from nas_service.store.tokens import TokenStore
 
@@ -23,6 +24,7 @@ class Store:
         jobs: jobs, their states and events.
         candidates: candidates and the searchers' states.
         tokens: who may do what.
+        fleet: boards, leases and measurements.
     """
 
     def __init__(self, database: Database, files: FileStore) -> None:
@@ -31,6 +33,7 @@ class Store:
         self.jobs = JobStore(database)
         self.candidates = CandidateStore(database)
         self.tokens = TokenStore(database)
+        self.fleet = FleetStore(database)
 
     @classmethod
     def open(cls, home: Home, *, store_url: str | None = None, files_url: str | None = None) -> Store:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from builtins import list as List  # the store has a method of that name
 from collections.abc import Callable, Mapping, Sequence
@@ -64,8 +65,8 @@ class CandidateStore:
                 result.append(known)
             return result
 
-    def update(self, candidate: Candidate) -> Candidate:
-        """Return the stored candidate after taking over `candidate`; a curve of None leaves the stored curve.
+    def update(self, candidate: Candidate) -> None:
+        """Keep what is newly known of a candidate; a curve of None leaves the stored curve as it is.
 
         Raises:
             NotFoundError: there is no such candidate.
@@ -73,10 +74,10 @@ class CandidateStore:
                 one measured; only its finalist fields may change then.
         """
         with self._database.transaction() as connection:
-            return self._update(connection, candidate)
+            self._update(connection, candidate)
 
-    def finish(self, candidate: Candidate, searcher_state: Mapping[str, Any] | None) -> Candidate:
-        """Return the finished or failed candidate, stored in one step with the state of the searcher that was told.
+    def finish(self, candidate: Candidate, searcher_state: Mapping[str, Any] | None) -> None:
+        """Keep a finished or failed candidate and the state of the searcher that was told of it, both or neither.
 
         Raises:
             InvalidRequestError: the candidate is neither finished nor failed.
@@ -87,10 +88,9 @@ class CandidateStore:
                 f"candidate {candidate.id} is {candidate.status.value} but must be finished or failed to be finished"
             )
         with self._database.transaction() as connection:
-            stored = self._update(connection, candidate)
+            self._update(connection, candidate)
             if searcher_state is not None:
                 self._save(connection, candidate.job_id, candidate.strategy_index, searcher_state)
-            return stored
 
     def get(self, candidate_id: str) -> Candidate:
         """Return the candidate with its curve; raise NotFoundError if there is none."""
@@ -177,14 +177,13 @@ class CandidateStore:
             raise NotFoundError(f"no candidate {candidate_id!r}; `nas front JOB` lists those on a job's front")
         return _candidate(row)
 
-    def _update(self, connection: Connection, candidate: Candidate) -> Candidate:
+    def _update(self, connection: Connection, candidate: Candidate) -> None:
         stored = self._read(connection, candidate.id)
         _check_change(stored, candidate)
         row = _row_of(candidate)
         if candidate.curve is None:
             del row["curve"]
         connection.execute(update(candidates).where(candidates.c.id == candidate.id).values(**row))
-        return self._read(connection, candidate.id)
 
     def _save(self, connection: Connection, job_id: str, strategy_index: int, state: Mapping[str, Any]) -> None:
         values = {"state": dict(state), "saved_at": self._clock()}
@@ -199,7 +198,10 @@ def _check_job(connection: Connection, job_id: str) -> None:
 
 
 def _check_change(stored: Candidate, new: Candidate) -> None:
-    changed = [n for n in _FIELDS if getattr(stored, n) != getattr(new, n) and not (n == "curve" and new.curve is None)]
+    before, after = stored.to_dict(), new.to_dict()
+    if new.curve is None:
+        after["curve"] = before["curve"]
+    changed = [n for n in _FIELDS if _json(before[n]) != _json(after[n])]
     if identity := [n for n in changed if n in _IDENTITY]:
         raise ConflictError(f"candidate {stored.id}: {', '.join(identity)} cannot change; ask for another candidate")
     if stored.over and (measured := [n for n in changed if n not in FINALIST_FIELDS]):
@@ -226,6 +228,10 @@ def _row_of(candidate: Candidate) -> dict[str, Any]:
 def _candidate(row: Row[Any]) -> Candidate:
     data: dict[str, Any] = {name: row._mapping.get(name) for name in _FIELDS}
     return Candidate(**data | {"status": CandidateStatus(row.status), "values": tuple(row._mapping["values"])})
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)  # a tuple and the list that it was stored as are the same
 
 
 def _hash(phenotype: str) -> str:

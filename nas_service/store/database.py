@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError, StatementError
 
 from nas_service.errors import ConflictError, InvalidRequestError, RetryableError
 
@@ -117,6 +117,10 @@ class Database:
                     f"{self.url.database} is not a SQLite database; move it away, or name another in NAS_STORE"
                 ) from None
             raise
+        except StatementError as error:  # a value that has no JSON, such as a number that is not finite
+            if isinstance(error.orig, (TypeError, ValueError)):
+                raise InvalidRequestError(f"a value cannot be stored: {error.orig}") from error
+            raise
 
 
 def _checked_url(url: str) -> URL:
@@ -144,13 +148,19 @@ def _prepare_sqlite(connection: Any, record: Any) -> None:
 
 def _switch_to_wal(connection: Any) -> None:
     deadline = time.monotonic() + LOCK_TIMEOUT_S
-    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+    while True:
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+            break
         except sqlite3.OperationalError:  # the switch does not wait for other connections by itself
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
+    if mode != "wal":
+        raise InvalidRequestError(
+            f"SQLite cannot keep a write-ahead log here (it offers {mode!r}); put the store on a local disk, "
+            "or use PostgreSQL by NAS_STORE"
+        )
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -162,6 +172,3 @@ def _begin_postgresql(connection: Connection) -> None:
     if connection.get_execution_options().get(_WRITE, False):
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'")
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS_LOCK})")
-
-
-__all__ = ["LOCK_TIMEOUT_S", "DBAPIError", "Database"]

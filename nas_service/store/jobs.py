@@ -184,7 +184,7 @@ def _job(row: Row[Any], artefacts: dict[str, str]) -> Job:
         name=row.name,
         kind=row.kind,
         state=JobState(row.state),
-        spec=JobSpec.parse(row.spec),
+        spec=JobSpec.model_validate(row.spec),  # also what a later version no longer runs
         spec_hash=row.spec_hash,
         created_at=row.created_at,
         started_at=row.started_at,

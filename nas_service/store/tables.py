@@ -1,7 +1,7 @@
 """The store's tables. Migrations make them; these values are how the code names them.
 
-JSON is kept as text, in the order it was given, in every database, so that a value means the same in SQLite and PostgreSQL and
-non-finite numbers are refused before they are written. Times are unix seconds.
+JSON is kept as text in every database, in the order it was given, so that a value means the same in SQLite and
+PostgreSQL, and non-finite numbers are refused before they are written. Times are unix seconds.
 """
 
 from __future__ import annotations

@@ -1,0 +1,157 @@
+"""The parts of a job, each checked by itself; what is optional has the default that is written here."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from edge_agent.records import RecordError, check_sha256
+from nas_service.spelling import nearest
+
+# Whether a data set needs a folder or file of its own; `digits` comes with scikit-learn.
+DATASETS = {
+    "digits": False,
+    "fashion_mnist": True,
+    "cifar10": True,
+    "cifar100": True,
+    "imagenet": True,
+    "folder": True,
+    "parquet": True,
+}
+WITH_COLUMNS = ("folder", "parquet")
+PRESETS = ("micro", "tiny", "small", "mobile")
+STRATEGIES = ("random", "nsga2", "evolution", "tpe", "linas", "auto", "gradient", "coevolve")
+
+_IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+
+
+def _checked_dataset(name: str) -> str:
+    return _one_of(name, tuple(DATASETS), what="data set")
+
+
+def _checked_strategy(name: str) -> str:
+    return _one_of(name, STRATEGIES, what="strategy")
+
+
+def _checked_preset(name: str) -> str:
+    return name if _IMPORT_PATH.fullmatch(name) else _one_of(name, PRESETS, what="preset", or_="package.module:object")
+
+
+def _one_of(name: str, known: tuple[str, ...], *, what: str, or_: str = "") -> str:
+    if name not in known:
+        other = f", or write {or_}" if or_ else ""
+        raise ValueError(f"unknown {what} {name!r}{nearest(name, known)}; choose one of: {', '.join(known)}{other}")
+    return name
+
+
+def _checked_artefact(sha256: str) -> str:
+    try:
+        return check_sha256(sha256, what="the artefact")
+    except RecordError as error:
+        raise ValueError(f"{error}; `nas show JOB` lists a job's artefacts") from None
+
+
+Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
+Amount = Annotated[float, Field(strict=True, ge=0, le=100_000, allow_inf_nan=False)]
+Text = Annotated[str, Field(strict=True, min_length=1, max_length=1000)]
+Flag = Annotated[bool, Field(strict=True)]
+Tier = Literal["probe", "screen", "rank", "final", "sustained"]
+Coupling = Literal["independent", "stem", "nested", "triangular"]
+
+
+def _differ(couplings: tuple[str, ...]) -> tuple[str, ...]:
+    if not couplings or len(set(couplings)) < len(couplings):
+        raise ValueError(f"is {list(couplings)} but must name at least one coupling, and none twice")
+    return couplings
+
+
+class Part(BaseModel):
+    """A mapping in a job: never changed, and with no keys but its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Dataset(Part):
+    """The images; `root` stays as written and is resolved where the service runs."""
+
+    name: Annotated[Text, AfterValidator(_checked_dataset)]
+    root: Text | None = None
+    image_column: Text | None = None
+    label_column: Text | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Dataset:
+        if (self.image_column or self.label_column) and self.name not in WITH_COLUMNS:
+            raise ValueError(f"data set {self.name!r} has no columns to name; remove image_column and label_column")
+        return self
+
+
+class Space(Part):
+    """What to search: a preset or `package.module:object`, and the couplings allowed (None: all of the preset's)."""
+
+    preset: Annotated[Text, AfterValidator(_checked_preset)]
+    couplings: Annotated[tuple[Coupling, ...], AfterValidator(_differ)] | None = None
+
+
+class Supernet(Part):
+    """How the supernet is trained, or the checkpoint (an artefact's SHA-256) that replaces training."""
+
+    epochs: Count | None = None
+    checkpoint: Annotated[Text, AfterValidator(_checked_artefact)] | None = None
+    batch_size: Count = 128
+    learning_rate: Annotated[float, Field(strict=True, gt=0, le=100, allow_inf_nan=False)] = 0.1
+    train_fraction: Annotated[float, Field(strict=True, gt=0, le=1, allow_inf_nan=False)] = 1.0
+
+    @model_validator(mode="after")
+    def _has_one_origin(self) -> Supernet:
+        if (self.epochs is None) == (self.checkpoint is None):
+            raise ValueError("needs either 'epochs' (train one) or 'checkpoint' (use a trained one), and not both")
+        return self
+
+
+class Strategy(Part):
+    """One searcher, how many candidates it may evaluate, and how many are in flight at once."""
+
+    name: Annotated[Text, AfterValidator(_checked_strategy)]
+    evaluations: Count
+    concurrency: Annotated[int, Field(strict=True, ge=1, le=1024)] = 8
+
+
+class Measurement(Part):
+    """How carefully boards measure a candidate, and how long the search waits for them."""
+
+    tier: Tier = "screen"
+    timeout_s: Annotated[float, Field(strict=True, gt=0, le=7 * 86400, allow_inf_nan=False)] = 900.0
+
+
+class Finalists(Part):
+    """How many of the front's candidates are finished and bundled, and how (tier None: as the search measured)."""
+
+    count: Annotated[int, Field(strict=True, ge=0, le=1000)] = 5
+    fine_tune_epochs: Annotated[int, Field(strict=True, ge=0, le=100_000)] = 0
+    int8: Flag = False
+    tier: Tier | None = None
+
+
+class TrainerResources(Part):
+    """What supernet training may take."""
+
+    cpus: Amount = 1.0
+    gpus: Amount = 0.0
+
+
+class EvaluatorResources(Part):
+    """How many candidates are evaluated at once, and what each may take."""
+
+    count: Annotated[int, Field(strict=True, ge=1, le=4096)] = 1
+    cpus: Amount = 1.0
+    gpus: Amount = 0.0
+
+
+class Resources(Part):
+    """What the job may take of the cluster."""
+
+    trainer: TrainerResources = TrainerResources()
+    evaluators: EvaluatorResources = EvaluatorResources()
