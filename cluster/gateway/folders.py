@@ -1,0 +1,94 @@
+"""Every path of the gateway in one place: the host key, the fixed port, the boards' mailboxes."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """One board's folder, which is the root that the board sees."""
+
+    root: Path
+
+    @property
+    def artifacts(self) -> Path:
+        """Files of the board's leases, by SHA-256."""
+        return self.root / "artifacts"
+
+    @property
+    def inbox(self) -> Path:
+        """Leases and acknowledgements for the board."""
+        return self.root / "inbox"
+
+    @property
+    def outbox(self) -> Path:
+        """Results from the board."""
+        return self.root / "outbox"
+
+    @property
+    def heartbeat(self) -> Path:
+        """What the board last said of itself."""
+        return self.root / "heartbeat.json"
+
+    @property
+    def agent(self) -> Path:
+        """What the gateway tells the board about time and settings."""
+        return self.root / "agent.json"
+
+    def lease(self, lease_id: str) -> Path:
+        """The file of one lease."""
+        return self.inbox / f"lease-{lease_id}.json"
+
+    def acknowledgement(self, result_id: str) -> Path:
+        """The file that tells the board that a result has arrived."""
+        return self.inbox / f"ack-{result_id}.json"
+
+    def make(self) -> None:
+        """Make the folders that are not there yet."""
+        for folder in (self.artifacts, self.inbox, self.outbox):
+            folder.mkdir(parents=True, exist_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayFolders:
+    """The gateway's part of NAS_HOME."""
+
+    root: Path
+
+    @property
+    def host_key(self) -> Path:
+        """The server's private key, mode 0600."""
+        return self.root / "host_key"
+
+    @property
+    def port(self) -> Path:
+        """The port of the first start, kept so that boards find the gateway again."""
+        return self.root / "port"
+
+    @property
+    def boards(self) -> Path:
+        """The mailboxes, one folder per board."""
+        return self.root / "boards"
+
+    @property
+    def enrolments(self) -> Path:
+        """The roots that enrolling boards see, one folder per code."""
+        return self.root / "enrolments"
+
+    def mailbox(self, board: str) -> Mailbox:
+        """Return the mailbox of `board`, a name that has passed `check_name`."""
+        return Mailbox(self.boards / board)
+
+
+def write_whole(path: Path, data: bytes, *, sync: bool = True) -> None:
+    """Write `data` so that a reader sees all of it or none: a temporary file, flushed if `sync`, moved over `path`."""
+    draft = path.with_name(f".{path.name}.part")
+    with draft.open("wb") as file:
+        file.write(data)
+        file.flush()
+        if sync:
+            os.fsync(file.fileno())
+    os.replace(draft, path)

@@ -1,0 +1,307 @@
+"""The loop over the boards' folders: takes in results and heartbeats, hands out leases, keeps the folders tidy.
+
+All that matters is in the store; the folders are brought in line with it in every round. A round may therefore be cut
+short anywhere, by a kill too, and the next one, of whatever process, goes on from there.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from cluster.gateway import artifacts, leasing
+from cluster.gateway.folders import GatewayFolders, Mailbox, write_whole
+from cluster.gateway.leasing import BoardView, Expiry
+from cluster.gateway.outbox import Letter, read_letters
+from edge_agent.records import Acknowledgement, AgentSettings, Heartbeat, Lease, RecordError, Result
+from nas_service.errors import NasError, NotFoundError, RetryableError
+from nas_service.fleet import Board, BoardClass, PendingRequest, Settlement, StandingLease
+from nas_service.store.files import CorruptFileError, FileStore
+from nas_service.store.fleet import FleetStore
+
+log = logging.getLogger(__name__)
+
+AGENT_REFRESH_S = 5.0
+ACK_KEPT_S = 3600.0
+ACK_REDONE_S = 600.0
+PART_KEPT_S = 600.0
+HEARTBEAT_LIMIT_BYTES = 64 << 10
+
+
+class Mailroom:
+    """One round at a time over all mailboxes; not to be shared between threads."""
+
+    def __init__(
+        self,
+        folders: GatewayFolders,
+        *,
+        fleet: FleetStore,
+        files: FileStore,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._folders = folders
+        self._fleet = fleet
+        self._files = files
+        self._clock = clock
+        self._started_at = clock()
+        self._heartbeats: dict[str, tuple[int, int]] = {}
+        self._agent_written: dict[str, tuple[float, AgentSettings | None]] = {}
+        self._tidied_at = float("-inf")
+        self.rounds = 0
+
+    def begin(self) -> None:
+        """Make up for what a killed process left undone: acknowledgements of results that it stored."""
+        for board, result_id in self._fleet.leases.received_since(self._clock() - ACK_REDONE_S):
+            mailbox = self._folders.mailbox(board)
+            if mailbox.root.is_dir() and not mailbox.acknowledgement(result_id).exists():
+                mailbox.make()
+                _acknowledge(mailbox, result_id, reason=None)
+
+    def round(self) -> bool:
+        """Bring store and folders in line once; return whether anything was taken in or handed out."""
+        boards = self._fleet.boards()
+        self._take_heartbeats(boards)
+        busy = sum(self._take_results(board) for board in boards) > 0
+        boards = self._fleet.boards()
+        views = self._views(boards)
+        busy |= self._end_leases(views)
+        busy |= self._grant_leases(views)
+        self._lay_out(boards, self._fleet.leases.standing())
+        self._tidy(boards)
+        self.rounds += 1
+        return busy
+
+    def _take_heartbeats(self, boards: Sequence[Board]) -> None:
+        beats: list[tuple[Heartbeat, float]] = []
+        for board in boards:
+            path = self._folders.mailbox(board.name).heartbeat
+            try:
+                status = path.stat()
+            except FileNotFoundError:
+                continue
+            stamp = (status.st_mtime_ns, status.st_ino)
+            if self._heartbeats.get(board.name) == stamp:
+                continue
+            self._heartbeats[board.name] = stamp
+            if (beat := _heartbeat(path, board.name)) is not None:
+                beats.append((beat, min(status.st_mtime, self._clock())))
+        if beats:
+            self._fleet.heartbeats(beats)
+
+    def _take_results(self, board: Board) -> int:
+        mailbox = self._folders.mailbox(board.name)
+        taken = 0
+        for letter in read_letters(mailbox.outbox):
+            self._take(board, mailbox, letter)
+            taken += 1
+        return taken
+
+    def _take(self, board: Board, mailbox: Mailbox, letter: Letter) -> None:
+        """Store one result, remove its file, acknowledge it: in this order, so that a kill repeats and never loses."""
+        reason = letter.problem
+        if letter.result is not None:
+            reason = self._store(board, letter.result)
+        if reason is not None:
+            log.warning("result %s of board %s refused: %s", letter.result_id, board.name, reason)
+        letter.path.unlink(missing_ok=True)
+        _acknowledge(mailbox, letter.result_id, reason=reason)
+
+    def _store(self, board: Board, result: Result) -> str | None:
+        lease = self._fleet.leases.lease(result.lease_id)
+        if lease is None:
+            return f"lease {result.lease_id} was never granted"
+        if result.board != board.name:
+            return f"board is {result.board!r} but the outbox is {board.name!r}'s"
+        if (reason := leasing.misfit(result, lease)) is not None:
+            return reason
+        now = self._clock()
+
+        def settle(request: PendingRequest) -> Settlement:
+            return leasing.after_result(request, result, now=now)
+
+        receipt = self._fleet.leases.record(result, settle=settle, received_at=now)
+        word = "again" if receipt.duplicate else "late" if receipt.late else "stored"
+        log.info(
+            "result %s of board %s for %s: %s, %s", result.result_id, board.name, lease.lease_id, result.status, word
+        )
+        return receipt.reason
+
+    def _views(self, boards: Sequence[Board]) -> list[BoardView]:
+        return [_view(board, self._started_at) for board in boards]
+
+    def _end_leases(self, views: Sequence[BoardView]) -> bool:
+        standing, now = self._fleet.leases.standing(), self._clock()
+        for name in leasing.adoptions(standing, views):
+            log.info("board %s came back anew and goes on with its lease", name)
+            self._fleet.leases.adopt(name)
+            standing = self._fleet.leases.standing()
+        over = leasing.expiries(standing, views, now=now)
+        for expiry in over:
+            log.warning("lease %s is over: %s", expiry.lease_id, expiry.cause)
+            self._expire(expiry, now=now)
+        return bool(over)
+
+    def _expire(self, expiry: Expiry, *, now: float) -> None:
+        def settle(request: PendingRequest) -> Settlement:
+            return leasing.after_expiry(request, expiry, now=now)
+
+        self._fleet.leases.expire(expiry.lease_id, cause=expiry.cause, settle=settle, now=now)
+
+    def _grant_leases(self, views: Sequence[BoardView]) -> bool:
+        queued = self._fleet.leases.queued()
+        if not queued:
+            return False
+        now = self._clock()
+        by_key = {request.measurement_key: request for request in queued}
+        grants = leasing.assign(queued, views, self._fleet.leases.standing(), now=now)
+        granted = [self._grant(by_key[grant.measurement_key], grant, now=now) for grant in grants]
+        return any(granted)
+
+    def _grant(self, request: PendingRequest, grant: leasing.Grant, *, now: float) -> bool:
+        if not self._place(request, self._folders.mailbox(grant.board), now=now):
+            return False
+        lease = self._fleet.leases.grant(
+            grant.measurement_key,
+            board=grant.board,
+            ttl_s=leasing.ttl_s(quiet_s=request.settings.measure_timeout_s),
+            deadline=leasing.deadline(now, settings=request.settings, position=grant.position),
+            now=now,
+            holding_limit=leasing.HOLDING_LIMIT,
+        )
+        if lease is not None:
+            log.info("lease %s granted to board %s, attempt %d", lease.lease_id, lease.board, lease.attempt)
+        return lease is not None
+
+    def _place(self, request: PendingRequest, mailbox: Mailbox, *, now: float) -> bool:
+        """Lay the request's file into the mailbox, checked; without it the request fails and nobody waits for it."""
+        mailbox.make()
+        try:
+            artifacts.place(self._files, request.model_sha256, mailbox.artifacts / request.model_sha256)
+        except (CorruptFileError, NotFoundError) as error:
+            log.error("request %s fails: %s", request.measurement_key[:16], error)
+            cause = f"the model file cannot be handed out: {error}; export it again and ask anew"
+            self._fleet.leases.fail(request.measurement_key, cause=cause, now=now)
+            return False
+        return True
+
+    def _lay_out(self, boards: Sequence[Board], standing: Sequence[StandingLease]) -> None:
+        classes = {board_class.name: board_class for board_class in self._fleet.board_classes()}
+        for board in boards:
+            mailbox = self._folders.mailbox(board.name)
+            mailbox.make()
+            self._write_agent(board, mailbox, classes[board.board_class])
+            held = [lease.lease for lease in standing if lease.lease.board == board.name]
+            self._lay_out_leases(mailbox, held)
+
+    def _lay_out_leases(self, mailbox: Mailbox, held: Sequence[Lease]) -> None:
+        wanted_files = {lease.model.sha256 for lease in held}
+        for lease in held:
+            target = mailbox.artifacts / lease.model.sha256
+            if not target.exists():
+                self._place_again(lease, target)
+            if not mailbox.lease(lease.lease_id).exists():
+                write_whole(mailbox.lease(lease.lease_id), lease.to_json().encode())
+        wanted = {mailbox.lease(lease.lease_id).name for lease in held}
+        _sweep(mailbox.inbox, lambda name: name.startswith("lease-") and name not in wanted)
+        _sweep(mailbox.artifacts, lambda name: name not in wanted_files)
+
+    def _place_again(self, lease: Lease, target: Path) -> None:
+        try:
+            artifacts.place(self._files, lease.model.sha256, target)
+        except NasError as error:  # the board finds it absent and says so; its lease is then settled
+            log.error("artefact of lease %s: %s", lease.lease_id, error)
+
+    def _write_agent(self, board: Board, mailbox: Mailbox, board_class: BoardClass) -> None:
+        now = self._clock()
+        written_at, written = self._agent_written.get(board.name, (float("-inf"), None))
+        settings = AgentSettings(
+            board=board.name, board_class=board.board_class, host_unix_s=0.0, settings=board_class.settings
+        )
+        if settings == written and 0 <= now - written_at < AGENT_REFRESH_S and mailbox.agent.exists():
+            return
+        self._agent_written[board.name] = (now, settings)
+        record = AgentSettings(
+            board=board.name, board_class=board.board_class, host_unix_s=now, settings=board_class.settings
+        )
+        write_whole(mailbox.agent, record.to_json().encode(), sync=False)
+
+    def _tidy(self, boards: Sequence[Board]) -> None:
+        """Once a minute: drop old acknowledgements and abandoned uploads, and the folders of removed boards."""
+        now = self._clock()
+        if now - self._tidied_at < 60.0:
+            return
+        self._tidied_at = now
+        for board in boards:
+            mailbox = self._folders.mailbox(board.name)
+            _sweep(mailbox.inbox, lambda name: name.startswith("ack-"), older_than=now - ACK_KEPT_S)
+            _sweep(mailbox.outbox, lambda name: name.endswith(".part"), older_than=now - PART_KEPT_S)
+        known = {board.name for board in boards}
+        _sweep_folders(self._folders.boards, lambda name: name not in known, older_than=now - PART_KEPT_S)
+        _sweep_folders(self._folders.enrolments, lambda name: True, older_than=now - ACK_KEPT_S)
+
+
+def _view(board: Board, started_at: float) -> BoardView:
+    beat = board.heartbeat
+    return BoardView(
+        name=board.name,
+        board_class=board.board_class,
+        may_lease=board.may_lease and (beat is None or beat.state != "stopping"),
+        incarnation=board.incarnation,
+        last_seen=board.last_seen,
+        silent_since=max(board.last_seen or 0.0, started_at),
+        quiet_until=beat.quiet_until_unix_s if beat else None,
+        restarted_at=board.incarnation_since,
+        working_on=beat.lease_id if beat else None,
+    )
+
+
+def _heartbeat(path: Path, board: str) -> Heartbeat | None:
+    try:
+        with path.open("rb") as file:
+            beat = Heartbeat.from_json(file.read(HEARTBEAT_LIMIT_BYTES))
+    except (RecordError, FileNotFoundError) as error:
+        log.warning("heartbeat of board %s ignored: %s", board, error)
+        return None
+    if beat.board != board:
+        log.warning("heartbeat of board %s ignored: it says that it is %r", board, beat.board)
+        return None
+    return beat
+
+
+def _acknowledge(mailbox: Mailbox, result_id: str, *, reason: str | None) -> None:
+    answer = Acknowledgement(result_id=result_id, stored=reason is None, reason=reason)
+    write_whole(mailbox.acknowledgement(result_id), answer.to_json().encode())
+
+
+def _sweep(folder: Path, unwanted: Callable[[str], bool], *, older_than: float | None = None) -> None:
+    with os.scandir(folder) as entries:
+        for entry in list(entries):
+            if unwanted(entry.name) and (older_than is None or entry.stat(follow_symlinks=False).st_mtime < older_than):
+                Path(entry.path).unlink(missing_ok=True)
+
+
+def _sweep_folders(parent: Path, unwanted: Callable[[str], bool], *, older_than: float) -> None:
+    if not parent.is_dir():
+        return
+    for folder in parent.iterdir():
+        if unwanted(folder.name) and folder.stat().st_mtime < older_than:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def run_until(stop: Callable[[float], bool], room: Mailroom) -> None:
+    """Go round until `stop(seconds)`, which waits for news at most that long, returns True."""
+    pause_s = 0.0
+    while not stop(pause_s):
+        try:
+            busy = room.round()
+            pause_s = 0.02 if busy else 0.5
+        except RetryableError as error:
+            log.warning("the store is busy: %s", error)
+            pause_s = 1.0
+        except Exception:
+            log.exception("a round over the mailboxes failed; the next one begins in 5 s")
+            pause_s = 5.0

@@ -1,0 +1,154 @@
+"""Boards, their classes, and what is known of a request and its lease: the values that the fleet's store keeps."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from edge_agent.records import Heartbeat, Lease, Result, RuntimeSettings
+from nas_service.errors import InvalidRequestError
+from nas_service.measurement import RequestStatus
+
+_ED25519_HEADER = b"\x00\x00\x00\x0bssh-ed25519\x00\x00\x00\x20"
+_ED25519_BYTES = len(_ED25519_HEADER) + 32
+
+
+class BoardState(str, Enum):
+    """Whether a board may get leases: only a ready one does, and a removed one may not even connect."""
+
+    READY = "ready"
+    DRAINING = "draining"
+    REMOVED = "removed"
+
+
+class LeaseState(str, Enum):
+    """Whether a lease stands, was answered, or is over without an answer."""
+
+    GRANTED = "granted"
+    ANSWERED = "answered"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Board:
+    """A board as it is known here.
+
+    `last_seen` is the gateway's clock when its last heartbeat arrived; `mismatch` says how its fingerprint departs
+    from its class's, in which case it gets no leases.
+    """
+
+    name: str
+    board_class: str
+    public_key: str
+    state: BoardState
+    enrolled_at: float
+    revoked_at: float | None = None
+    incarnation: str | None = None
+    incarnation_since: float | None = None
+    heartbeat: Heartbeat | None = None
+    last_seen: float | None = None
+    mismatch: str | None = None
+
+    @property
+    def may_lease(self) -> bool:
+        """Whether new leases may go to this board."""
+        return self.state is BoardState.READY and self.mismatch is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoardClass:
+    """Boards whose figures may be pooled; `fingerprint` is None until the first of them has enrolled."""
+
+    name: str
+    fingerprint: dict[str, Any] | None
+    settings: RuntimeSettings
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingRequest:
+    """A request that is not over.
+
+    `attempts` counts the leases that used up a try, `infra_faults` those that were free; `tried` names the boards that
+    have failed it.
+    """
+
+    measurement_key: str
+    board_class: str
+    model_sha256: str
+    settings: RuntimeSettings = RuntimeSettings()
+    priority: int = 0
+    created_at: float = 0.0
+    not_before: float = 0.0
+    attempts: int = 0
+    infra_faults: int = 0
+    tried: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandingLease:
+    """A lease that stands, when it was granted, and to which start of the board."""
+
+    lease: Lease
+    granted_at: float
+    incarnation: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """What becomes of a request when its lease has ended; `retryable` lets a failed one be asked for anew."""
+
+    state: RequestStatus
+    attempts: int
+    infra_faults: int
+    not_before: float = 0.0
+    cause: str | None = None
+    retryable: bool = False
+    blames_board: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """A stored result; a late one is an extra sample that completed nothing."""
+
+    result: Result
+    late: bool
+    received_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What came of handing in a result."""
+
+    stored: bool
+    duplicate: bool = False
+    late: bool = False
+    reason: str | None = None
+
+
+def normal_public_key(line: str) -> str:
+    """Return `ssh-ed25519 BASE64` without its comment.
+
+    Raises:
+        InvalidRequestError: The line is no ed25519 public key.
+    """
+    words = line.split()
+    try:
+        blob = base64.b64decode(words[1], validate=True) if len(words) >= 2 else b""
+    except binascii.Error:
+        blob = b""
+    if not words or words[0] != "ssh-ed25519" or len(blob) != _ED25519_BYTES or not blob.startswith(_ED25519_HEADER):
+        raise InvalidRequestError(f"public key begins {line[:24]!r} but must be one line `ssh-ed25519 AAAA...`")
+    return f"{words[0]} {words[1]}"
+
+
+def fingerprint_difference(frozen: dict[str, Any], got: dict[str, Any]) -> str | None:
+    """Return how a board's fingerprint departs from its class's, or None if they are the same."""
+    names = sorted(n for n in set(frozen) | set(got) if frozen.get(n) != got.get(n))
+    if not names:
+        return None
+    parts = [f"{name} is {got.get(name)!r} but the class has {frozen.get(name)!r}" for name in names[:4]]
+    return "; ".join(parts) + (f"; and {len(names) - 4} more" if len(names) > 4 else "")
