@@ -1,0 +1,164 @@
+"""`nas-edge doctor`: what could keep this board from measuring, each problem with a command that mends it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from edge_agent.errors import EdgeError, NotEnrolledError
+from edge_agent.fingerprint import installed_runtimes
+from edge_agent.home import BoardConfig, Home
+from edge_agent.mailbox import open_mailbox
+from edge_agent.measuring import Measurement, measure_file
+from edge_agent.probe_model import PROBE_MODEL
+from edge_agent.records import RecordError, RuntimeSettings
+from edge_agent.sensors import find_sensor
+from edge_agent.sensors.discovery import unreadable_sensor_fix
+
+State = Literal["ok", "warn", "fail"]
+ROOT = Path("/")
+
+_MIN_FREE_BYTES = 200 << 20
+_MAX_CLOCK_S = 30.0
+_NEEDED_BITS = {"x86_64", "aarch64", "arm64", "AMD64"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing examined: what was found, and a copyable fix if it is not all right."""
+
+    name: str
+    state: State
+    found: str
+    fix: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-able dict."""
+        return asdict(self)
+
+    def as_text(self) -> str:
+        """Return one line, and a second with the fix."""
+        line = f"{self.state:4}  {self.name}: {self.found}"
+        return line if self.fix is None else f"{line}\n      fix: {self.fix}"
+
+
+def examine(home: Home, *, root: Path = ROOT) -> list[Check]:
+    """Return all checks of this board, in the order in which to mend them."""
+    checks = [check_python(), check_runtimes(installed_runtimes()), check_inference(), check_home(home)]
+    checks += [check_sensor(root), check_governor(root)]
+    return [*checks, *check_gateway(home)]
+
+
+def check_python(*, machine: str | None = None) -> Check:
+    """Check the processor's word size; the Python version is checked by pip."""
+    machine = machine or platform.machine()
+    found = f"Python {platform.python_version()} on {machine}"
+    if machine not in _NEEDED_BITS:
+        fix = "install a 64-bit system image (Raspberry Pi OS 64-bit); onnxruntime has no 32-bit ARM wheels"
+        return Check(name="python", state="fail", found=found, fix=fix)
+    return Check(name="python", state="ok", found=found)
+
+
+def check_runtimes(installed: dict[str, str]) -> Check:
+    """Check which flavours of onnxruntime are installed: one, and not the one that dies on a Pi."""
+    found = ", ".join(f"{name} {version}" for name, version in installed.items()) or "no onnxruntime"
+    if not installed:
+        return Check(name="onnxruntime", state="fail", found=found, fix="pip install onnxruntime")
+    if len(installed) > 1:
+        fix = f"pip uninstall -y {' '.join(installed)}; pip install {list(installed)[-1]}"
+        return Check(name="onnxruntime", state="fail", found=f"{found} shadow each other", fix=fix)
+    if "1.21.0" in installed.values() and platform.machine() == "aarch64":
+        fix = "pip install 'onnxruntime!=1.21.0'"
+        return Check(name="onnxruntime", state="fail", found=f"{found} dies with SIGILL on Pi 3 and 4", fix=fix)
+    return Check(name="onnxruntime", state="ok", found=found)
+
+
+def check_inference(measure: Callable[..., Measurement] = measure_file) -> Check:
+    """Check that a real model really runs, in a child process that may die of it."""
+    with tempfile.TemporaryDirectory(prefix="nas-doctor-") as folder:
+        model = Path(folder) / "probe.onnx"
+        model.write_bytes(PROBE_MODEL)
+        measured = measure(model, tier="probe", settings=RuntimeSettings(), work=Path(folder))
+    if measured.verdict.status != "ok" or measured.latency is None:
+        found = f"a tiny model did not run: {measured.verdict.cause}"
+        fix = "pip install --force-reinstall --no-cache-dir onnxruntime"
+        return Check(name="inference", state="fail", found=found, fix=fix)
+    found = f"a tiny model runs in {measured.latency.median_ms * 1e3:.1f} µs on {measured.runtime['providers'][0]}"
+    return Check(name="inference", state="ok", found=found)
+
+
+def check_home(home: Home) -> Check:
+    """Check that the home can be written and has room."""
+    try:
+        home.create()
+        with tempfile.TemporaryFile(dir=home.work_path) as file:
+            file.write(b"x")
+        free = shutil.disk_usage(home.root).free
+    except (EdgeError, OSError) as error:
+        fix = f"sudo chown -R {os.environ.get('USER', '$USER')} {home.root}"
+        return Check(name="home", state="fail", found=f"{home.root} cannot be written: {error}", fix=fix)
+    if free < _MIN_FREE_BYTES:
+        found = f"{home.root} has only {free >> 20} MiB free"
+        return Check(name="home", state="fail", found=found, fix=f"rm -f {home.cache_path}/*   # or free other space")
+    return Check(name="home", state="ok", found=f"{home.root}, {free >> 20} MiB free")
+
+
+def check_sensor(root: Path = ROOT) -> Check:
+    """Check whether energy can be measured; a board without a sensor is fine and says no energy."""
+    if sensor := find_sensor(root):
+        return Check(name="energy", state="ok", found=f"{sensor.source} ({sensor.scope})")
+    if fix := unreadable_sensor_fix(root):
+        return Check(name="energy", state="warn", found="a sensor is there but may not be read", fix=fix)
+    return Check(name="energy", state="ok", found="no supported sensor; results will have no energy")
+
+
+def check_governor(root: Path = ROOT) -> Check:
+    """Check that clocks are held; with a governor that scales them figures vary."""
+    paths = root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor")
+    governors = sorted({path.read_text().strip() for path in paths})
+    if governors in ([], ["performance"], ["userspace"]):
+        return Check(name="governor", state="ok", found=", ".join(governors) or "the platform does not scale clocks")
+    fix = "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
+    return Check(name="governor", state="warn", found=f"{', '.join(governors)}: latencies will vary", fix=fix)
+
+
+def check_gateway(home: Home, *, connect: Callable[..., Any] = open_mailbox) -> Iterator[Check]:
+    """Check enrolment, connection, host key, and the clock against the gateway's."""
+    try:
+        config = home.config()
+    except NotEnrolledError as error:
+        yield Check(name="enrolled", state="fail", found=str(error).split(";")[0], fix="nas-edge enroll HOST[:PORT] CODE")
+        return
+    yield Check(name="enrolled", state="ok", found=f"{config.board} (class {config.board_class})")
+    yield from _check_connection(home, config, connect)
+
+
+def _check_connection(home: Home, config: BoardConfig, connect: Callable[..., Any]) -> Iterator[Check]:
+    where = f"{config.host}:{config.port}"
+    try:
+        mailbox = connect(home, config)
+        try:
+            settings = mailbox.read_settings()
+        finally:
+            mailbox.close()
+    except (EdgeError, RecordError) as error:
+        fix = f"nc -vz {config.host} {config.port}   # then `nas up --gateway-bind` on the service's machine"
+        yield Check(name="gateway", state="fail", found=str(error), fix=fix)
+        return
+    yield Check(name="gateway", state="ok", found=f"{where} answers and shows the pinned host key")
+    yield check_clock(ahead_s=time.time() - settings.host_unix_s)
+
+
+def check_clock(*, ahead_s: float) -> Check:
+    """Check the clock against the gateway's; deadlines are kept on our own, so only large errors matter."""
+    if abs(ahead_s) > _MAX_CLOCK_S:
+        found = f"differs by {ahead_s:+.0f} s from the gateway's"
+        return Check(name="clock", state="warn", found=found, fix="sudo timedatectl set-ntp true")
+    return Check(name="clock", state="ok", found=f"within {_MAX_CLOCK_S:.0f} s of the gateway's")
