@@ -1,0 +1,149 @@
+"""Collects a report's data from the service: job, front, candidates with curves, measurements, training events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from nas_service.report.data import (
+    ReportCandidate,
+    ReportCurve,
+    ReportData,
+    ReportMeasurement,
+    ReportPoint,
+    TrainingPoint,
+)
+from nas_service.server_events import JobEvent
+
+Json = dict[str, Any]
+
+
+class Source(Protocol):
+    """Where a report's data come from; the client is one."""
+
+    def job(self, job_id: str) -> Json:
+        """Return the job."""
+
+    def front(self, job_id: str) -> Json:
+        """Return the job's front."""
+
+    def candidates(self, job_id: str) -> list[Json]:
+        """Return the job's candidates, by number."""
+
+    def candidate(self, candidate_id: str) -> Json:
+        """Return one candidate with its curve."""
+
+    def measurements(self) -> list[Json]:
+        """Return the boards' results."""
+
+    def past_events(self, job_id: str) -> Iterable[JobEvent]:
+        """Return the job's events so far."""
+
+
+def collect(source: Source, job_id: str) -> ReportData:
+    """Return everything that a report on a job says; candidates without a curve are asked for no details."""
+    job, front = source.job(job_id), source.front(job_id)
+    details = [source.candidate(c["id"]) if c["status"] == "finished" else c for c in source.candidates(job_id)]
+    candidates = tuple(candidate_from(c) for c in details)
+    keys = {key for c in candidates for halves in c.measurements.values() for key in halves.values()}
+    results = [measurement_from(m) for m in source.measurements()] if keys else []
+    return ReportData(
+        job_id=job["id"],
+        name=job["name"],
+        kind=job["kind"],
+        state=job["state"],
+        spec=job["spec"],
+        spec_hash=job.get("spec_hash"),
+        message=job.get("message"),
+        created_at=job.get("created_at"),
+        started_at=job.get("started_at"),
+        finished_at=job.get("finished_at"),
+        objectives=tuple(job["spec"].get("objectives") or ()),
+        front=tuple(point_from(p) for p in front["points"]),
+        candidates=candidates,
+        measurements=tuple(m for m in results if m.measurement_key in keys),
+        training=training_from(source.past_events(job_id)),
+        artefacts=dict(job.get("artefacts") or {}),
+    )
+
+
+def candidate_from(view: Json) -> ReportCandidate:
+    """Return a candidate as the API shows it."""
+    curve = view.get("curve")
+    return ReportCandidate(
+        id=view["id"],
+        number=view["number"],
+        strategy=view["strategy"],
+        coupling=view.get("coupling") or "unknown",
+        status=view["status"],
+        costs=view["costs"],
+        accuracies=view["accuracies"],
+        curve=None
+        if curve is None
+        else ReportCurve(
+            thresholds=tuple(curve["thresholds"]),
+            accuracy=tuple(curve["accuracy"]),
+            escalation_rate=tuple(curve["escalation_rate"]),
+        ),
+        measurements=view["measurements"],
+        values=tuple(view.get("values") or ()),
+        error=view.get("error"),
+        finished_at=view.get("finished_at"),
+        finalist=view["finalist"],
+        final=view.get("final") or {},
+        split_hashes=view.get("split_hashes") or {},
+    )
+
+
+def point_from(view: Json) -> ReportPoint:
+    """Return a front's point as the API shows it."""
+    return ReportPoint(
+        candidate_id=view["candidate_id"],
+        coupling=view["coupling"],
+        threshold=view["threshold"],
+        accuracy=view["accuracy"],
+        escalation_rate=view["escalation_rate"],
+        values=view["values"],
+    )
+
+
+def measurement_from(view: Json) -> ReportMeasurement:
+    """Return a board's result (`edge_agent.records.Result` as JSON)."""
+    latency, memory, energy = view.get("latency") or {}, view.get("memory") or {}, view.get("energy") or {}
+    low, high = latency.get("mean_ci95_low_ms"), latency.get("mean_ci95_high_ms")
+    peaks = [memory[name] for name in ("peak_load_kib", "peak_run_kib") if memory.get(name) is not None]
+    return ReportMeasurement(
+        measurement_key=view["measurement_key"],
+        board=view["board"],
+        board_class=view["board_class"],
+        tier=view["tier"],
+        half=view["half"],
+        grade=view.get("grade") or "bronze",
+        status=view["status"],
+        n=latency.get("n"),
+        mean_ms=latency.get("mean_ms"),
+        ci95_ms=None if low is None or high is None else (low, high),
+        p90_ms=latency.get("p90_ms"),
+        memory_kib=max(peaks) - memory["baseline_kib"] if peaks else None,
+        energy_mj=energy.get("gross_mj"),
+        energy_source=energy.get("source"),
+    )
+
+
+def training_from(events: Iterable[JobEvent]) -> tuple[TrainingPoint, ...]:
+    """Return the epochs that events tell of; an epoch told twice, as after a resume, counts as told last."""
+    epochs: dict[int, TrainingPoint] = {}
+    for event in events:
+        epoch = event.data.get("epoch")
+        if isinstance(epoch, int) and not isinstance(epoch, bool):
+            epochs[epoch] = TrainingPoint(epoch=epoch, figures=_numbers(event.data))
+    return tuple(epochs[epoch] for epoch in sorted(epochs) if epochs[epoch].figures)
+
+
+def _numbers(data: Json) -> dict[str, float]:
+    plain = {"epoch", "epochs", "step", "steps"}
+    return {
+        name: float(value)
+        for name, value in data.items()
+        if name not in plain and isinstance(value, (int, float)) and not isinstance(value, bool)
+    }

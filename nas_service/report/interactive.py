@@ -1,0 +1,197 @@
+"""The plots for Plotly, as plain JSON-able figures. Colours that begin with '@' are the page's, light or dark."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nas_service.report.look import COLOURS, PLOTLY_MARKS, SERIES, colour, rgba, spans_decades, threshold_text
+from nas_service.report.plots import FrontPlot, PlotCurve, PlotPoint, ProgressPlot, TrainingPlot
+
+Figure = dict[str, Any]
+
+
+def front_figure(plot: FrontPlot) -> Figure:
+    """Return the figure of a front: curves faint, their static ends as small open marks, the front bold above them."""
+    traces = [_curve_trace(curve) for curve in plot.curves]
+    traces += [_ends_trace(plot, index=0), _ends_trace(plot, index=-1)]
+    traces.append(_front_line(plot))
+    present = {p.coupling for p in plot.front}
+    traces += [_front_marks(plot, coupling) for coupling in [*COLOURS, *sorted(present - set(COLOURS))]
+               if coupling in present]  # fmt: skip
+    layout = _layout(plot.cost_label, "accuracy, %")
+    if spans_decades([p.cost for c in plot.curves for p in c.points]):
+        layout["xaxis"]["type"] = "log"
+    return {"data": traces, "layout": layout}
+
+
+def progress_figure(plot: ProgressPlot) -> Figure:
+    """Return the figure of the search's progress, the strategies told apart by shaded stretches."""
+    evaluations = list(range(1, len(plot.hypervolume) + 1))
+    line = {
+        "type": "scatter",
+        "mode": "lines",
+        "x": evaluations,
+        "y": [_short(100 * share) for share in plot.hypervolume],
+        "line": {"color": "@ink", "width": 2.5, "shape": "hv"},
+        "fill": "tozeroy",
+        "fillcolor": rgba(SERIES[0], 0.12),
+        "hovertemplate": "after %{x} evaluations: %{y:.1f} %<extra></extra>",
+        "showlegend": False,
+    }
+    layout = _layout("evaluations", "hypervolume, % of the reachable box")
+    ends = [*[start for start, _ in plot.strategies[1:]], len(evaluations)]
+    layout["shapes"], layout["annotations"] = [], []
+    for index, ((start, name), end) in enumerate(zip(plot.strategies, ends, strict=True)):
+        if index % 2:
+            layout["shapes"].append(_band(start + 0.5, end + 0.5))
+        layout["annotations"].append(_label(start + 0.5, name))
+    layout["xaxis"]["range"] = [0.5, len(evaluations) + 0.5]
+    layout["yaxis"]["rangemode"] = "tozero"
+    return {"data": [line], "layout": layout}
+
+
+def training_figure(plot: TrainingPlot) -> Figure:
+    """Return the figure of training: losses dashed on the left axis, all else on the right one if there are both."""
+    traces = []
+    both = bool(plot.losses) and bool(plot.others)
+    for index, (name, rows) in enumerate([*plot.losses.items(), *plot.others.items()]):
+        loss = name in plot.losses
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers" if len(rows) < 40 else "lines",
+                "name": name.replace("_", " "),
+                "x": [epoch for epoch, _ in rows],
+                "y": [_short(value) for _, value in rows],
+                "yaxis": "y2" if both and not loss else "y",
+                "line": {"color": SERIES[index % len(SERIES)], "width": 2, "dash": "dash" if loss else "solid"},
+                "marker": {"size": 5},
+            }
+        )
+    layout = _layout("epoch", "loss" if plot.losses else "figure")
+    layout["xaxis"]["rangemode"] = "tozero"
+    if both:
+        layout["yaxis2"] = {"overlaying": "y", "side": "right", "showgrid": False, "title": {"text": "figure"}}
+        layout["margin"]["r"] = 56
+    return {"data": traces, "layout": layout}
+
+
+def _curve_trace(curve: PlotCurve) -> Figure:
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": [_short(p.cost) for p in curve.points],
+        "y": [_short(p.accuracy) for p in curve.points],
+        "line": {"color": rgba(colour(curve.coupling), 0.6 if curve.finalist else 0.22), "width": 1.2},
+        "customdata": [_hover(p) for p in curve.points],
+        "hovertemplate": _HOVER,
+        "showlegend": False,
+    }
+
+
+def _ends_trace(plot: FrontPlot, *, index: int) -> Figure:
+    ends = [curve.points[index] for curve in plot.curves]
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "little alone" if index == 0 else "big always",
+        "x": [_short(p.cost) for p in ends],
+        "y": [_short(p.accuracy) for p in ends],
+        "marker": {
+            "symbol": "circle-open" if index == 0 else "square-open",
+            "size": 6,
+            "color": [rgba(colour(p.coupling), 0.55) for p in ends],
+        },
+        "customdata": [_hover(p) for p in ends],
+        "hovertemplate": _HOVER,
+    }
+
+
+def _front_line(plot: FrontPlot) -> Figure:
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": "front",
+        "x": [_short(p.cost) for p in plot.front],
+        "y": [_short(p.accuracy) for p in plot.front],
+        "line": {"color": "@ink", "width": 2.5, "shape": "hv"},
+        "hoverinfo": "skip",
+    }
+
+
+def _front_marks(plot: FrontPlot, coupling: str) -> Figure:
+    points = [p for p in plot.front if p.coupling == coupling]
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": coupling,
+        "x": [_short(p.cost) for p in points],
+        "y": [_short(p.accuracy) for p in points],
+        "marker": {
+            "symbol": PLOTLY_MARKS.get(coupling, "circle"),
+            "size": 9,
+            "color": colour(coupling),
+            "line": {"color": "@paper", "width": 1},
+        },
+        "customdata": [_hover(p) for p in points],
+        "hovertemplate": _HOVER,
+    }
+
+
+_HOVER = (
+    "<b>candidate %{customdata[0]}</b> (%{customdata[1]})<br>accuracy %{y:.2f} %, cost %{x:.4g}<br>"
+    "threshold %{customdata[2]}, %{customdata[3]} % escalated<extra></extra>"
+)
+
+
+def _hover(point: PlotPoint) -> list[Any]:
+    return [point.number, point.coupling, threshold_text(point.threshold), _short(point.escalated)]
+
+
+def _layout(x_title: str, y_title: str) -> Figure:
+    axis = {"gridcolor": "@grid", "linecolor": "@grid", "zeroline": False, "ticks": "outside", "tickcolor": "@grid"}
+    return {
+        "xaxis": {**axis, "title": {"text": x_title}},
+        "yaxis": {**axis, "title": {"text": y_title}},
+        "font": {"family": "system-ui, sans-serif", "size": 13, "color": "@ink"},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "margin": {"l": 64, "r": 16, "t": 12, "b": 52},
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        "hoverlabel": {"bgcolor": "@paper", "font": {"color": "@ink"}},
+        "hovermode": "closest",
+    }
+
+
+def _band(start: float, end: float) -> Figure:
+    return {
+        "type": "rect",
+        "xref": "x",
+        "yref": "paper",
+        "x0": start,
+        "x1": end,
+        "y0": 0,
+        "y1": 1,
+        "fillcolor": "@grid",
+        "opacity": 0.35,
+        "line": {"width": 0},
+        "layer": "below",
+    }
+
+
+def _label(x: float, text: str) -> Figure:
+    return {
+        "x": x,
+        "y": 1.0,
+        "xref": "x",
+        "yref": "paper",
+        "text": text,
+        "showarrow": False,
+        "xanchor": "left",
+        "yanchor": "bottom",
+        "font": {"size": 12, "color": "@muted"},
+    }
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.6g}")

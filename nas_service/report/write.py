@@ -1,0 +1,134 @@
+"""Puts a report together and writes it: report.html, report.md and the plots' PNG files."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from plotly.offline import get_plotlyjs
+
+from nas_service.report.data import ReportData
+from nas_service.report.interactive import Figure, front_figure, progress_figure, training_figure
+from nas_service.report.notes import honest_notes
+from nas_service.report.plots import front_plots, progress_plot, training_plot
+from nas_service.report.png import front_png, progress_png, training_png
+from nas_service.report.tables import (
+    boards_table,
+    finalists_table,
+    front_table,
+    headline,
+    measurements_table,
+    provenance_table,
+    spec_text,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plot:
+    """A drawn plot: its file name without ending, title, a sentence on how to read it, and both drawings."""
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+    png: bytes
+
+
+def write_report(data: ReportData, out: Path) -> list[Path]:
+    """Write a report's files into the folder `out`, which is made if need be; return their paths, report.html first.
+
+    Each file appears whole or not at all; the same data give the same bytes.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    files = render(data)
+    for name, content in files.items():
+        _replace(out / name, content)
+    return [out / name for name in files]
+
+
+def render(data: ReportData) -> dict[str, bytes]:
+    """Return a report's files by name, report.html first."""
+    plots = _plots(data)
+    page = _page(data, plots)
+    environment = _environment()
+    html = environment.get_template("report.html.j2").render({**page, "plotlyjs": get_plotlyjs()})
+    markdown = environment.get_template("report.md.j2").render(page)
+    files = {"report.html": html.encode(), "report.md": markdown.encode()}
+    return files | {f"{plot.name}.png": plot.png for plot in plots}
+
+
+def _plots(data: ReportData) -> list[Plot]:
+    plots = [
+        Plot(
+            name=f"front-{plot.name}",
+            title=plot.title,
+            caption="Faint lines are candidates from their little alone (circle) to their big always (square); bold is "
+            "what no other point beats. Every point on a line is one threshold of one candidate.",
+            figure=front_figure(plot),
+            png=front_png(plot),
+        )
+        for plot in front_plots(data)
+    ]
+    if (progress := progress_plot(data)) is not None:
+        caption = (
+            f"How much of the box between the best figures and a little beyond the front's worst is covered, in "
+            f"{', '.join(progress.objectives)}. Strategies share one archive, so each begins where the last ended."
+        )
+        plots.append(Plot(name="progress", title="Search progress", caption=caption, figure=progress_figure(progress),
+                          png=progress_png(progress)))  # fmt: skip
+    if (training := training_plot(data)) is not None:
+        caption = "What each epoch of supernet training gave; losses dashed."
+        plots.append(Plot(name="training", title="Supernet training", caption=caption,
+                          figure=training_figure(training), png=training_png(training)))  # fmt: skip
+    return plots
+
+
+def _page(data: ReportData, plots: list[Plot]) -> dict[str, Any]:
+    tables = [front_table(data), finalists_table(data), measurements_table(data), boards_table(data)]
+    spec: Mapping[str, Any] = data.spec
+    return {
+        "title": data.name,
+        "job_id": data.job_id,
+        "state": data.state,
+        "dataset": (spec.get("dataset") or {}).get("name"),
+        "preset": (spec.get("space") or {}).get("preset"),
+        "objectives": data.objectives,
+        "facts": headline(data, front_plots(data)),
+        "plots": plots,
+        "figures_json": json.dumps({plot.name: plot.figure for plot in plots}).replace("<", "\\u003c"),
+        "tables": [table for table in tables if table is not None],
+        "notes": honest_notes(data),
+        "provenance": provenance_table(data),
+        "spec_text": spec_text(data),
+    }
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("nas_service.report"),
+        autoescape=jinja2.select_autoescape(enabled_extensions=("html.j2",), default=False),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+    return environment
+
+
+def _replace(path: Path, content: bytes) -> None:
+    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(part, 0o644)
+        os.replace(part, path)
+    except BaseException:
+        Path(part).unlink(missing_ok=True)
+        raise
