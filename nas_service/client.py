@@ -121,13 +121,7 @@ class Client:
 
     def past_events(self, job_id: str, *, after: int = 0) -> Iterator[JobEvent]:
         """Yield the events that a job has had so far, and wait for none."""
-        last = int(self.job(job_id).get("last_event_id") or 0)
-        if last <= after:
-            return
-        for event in self.events(job_id, after=after):
-            yield event
-            if event.id >= last:
-                return
+        yield from self._event_stream(job_id, after, follow=False)
 
     def candidates(self, job_id: str, *, finalists: bool | None = None, status: str | None = None) -> list[Json]:
         """Return all candidates of a job, by number; optionally only finalists, or those with one status."""
@@ -220,8 +214,8 @@ class Client:
             if len(page) < PAGE_SIZE:
                 return rows
 
-    def _event_stream(self, job_id: str, after: int) -> Iterator[JobEvent]:
-        path = f"{API_PREFIX}/jobs/{_part(job_id)}/events"
+    def _event_stream(self, job_id: str, after: int, *, follow: bool = True) -> Iterator[JobEvent]:
+        path = f"{API_PREFIX}/jobs/{_part(job_id)}/events" + ("" if follow else "?follow=false")
         headers = {"Accept": "text/event-stream", "Last-Event-ID": str(after)}
         with self._connection.stream(path, headers=headers) as response:
             yield from read_events(response.iter_lines())

@@ -128,7 +128,8 @@ def progress_text(job: Json) -> str:
     progress = job.get("progress")
     if not progress:
         return "-"
-    count = f"{progress['done']}/{progress['total']}" if progress.get("total") else str(progress.get("done", ""))
+    done, total = progress.get("done") or 0, progress.get("total")
+    count = f"{done:g}/{total:g}" if total else ""
     return " ".join(str(part) for part in (progress.get("phase"), count, progress.get("detail")) if part)
 
 

@@ -52,7 +52,7 @@ def create_token(client: Client, console: Console, *, name: str, role: str, as_j
     if as_json:
         console.json(answer)
         return
-    console.data(answer["secret"])
+    console.data(answer["token"])
     console.note(f"keep it now, it is not stored; use it as NAS_TOKEN, with NAS_URL={client.url}")
 
 
