@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -79,7 +79,7 @@ class PendingRequest:
     measurement_key: str
     board_class: str
     model_sha256: str
-    settings: RuntimeSettings = RuntimeSettings()
+    settings: RuntimeSettings = field(default_factory=RuntimeSettings)
     priority: int = 0
     created_at: float = 0.0
     not_before: float = 0.0

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from edge_agent.records import (
@@ -48,7 +47,7 @@ class MeasurementRequest:
     tier: Tier
     half: Half
     model: Artifact
-    settings: RuntimeSettings = RuntimeSettings()
+    settings: RuntimeSettings = field(default_factory=RuntimeSettings)
     job_id: str | None = None
     priority: int = 0
 

@@ -59,7 +59,8 @@ def _names(pair: str) -> tuple[str, str]:
 def _log_to_stderr(*, debug: bool) -> None:
     level = logging.DEBUG if debug else logging.INFO
     logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("asyncssh").setLevel(logging.DEBUG if debug else logging.WARNING)
+    for name in ("asyncssh", "alembic"):
+        logging.getLogger(name).setLevel(logging.DEBUG if debug else logging.WARNING)
 
 
 if __name__ == "__main__":

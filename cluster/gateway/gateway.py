@@ -24,6 +24,7 @@ from nas_service.store import Store
 log = logging.getLogger(__name__)
 
 CODE_TTL_S = 3600.0
+DEFAULT_LIMITS = ServerLimits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +72,7 @@ class Gateway:
         *,
         bind: str = "127.0.0.1",
         port: int | None = None,
-        limits: ServerLimits = ServerLimits(),
+        limits: ServerLimits = DEFAULT_LIMITS,
     ) -> None:
         """Take what the gateway works with; `port` None means that of the first start, or any free one."""
         self._home, self._store, self._bind, self._wanted_port = home, store, bind, port

@@ -65,7 +65,7 @@ class BoardServer:
         key: asyncssh.SSHKey,
         authority: Authority,
         arrived: Callable[[], None],
-        limits: ServerLimits = ServerLimits(),
+        limits: ServerLimits,
     ) -> None:
         self.folders = folders
         self.authority = authority

@@ -7,8 +7,9 @@ holds.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, select
+from sqlalchemy import Connection, RowMapping, Select, Update, func, select
 
 from edge_agent.records import Lease, Result
 from nas_service.fleet import BoardState, LeaseState, PendingRequest, Receipt, Settlement, StandingLease
@@ -160,7 +161,7 @@ class LeaseStore:
         return Receipt(stored=True, late=not counts)
 
     def fail(self, measurement_key: str, *, cause: str, now: float) -> None:
-        """Fail a queued request that no board can serve, such as one whose file is corrupt; it may be asked for anew."""
+        """Fail a queued request that no board can serve, such as one without its file; it may be asked for anew."""
         with self._db.transaction() as connection:
             connection.execute(
                 _update_request(measurement_key)
@@ -175,7 +176,7 @@ class LeaseStore:
             return [(row[0], row[1]) for row in connection.execute(query)]
 
 
-def _leases():  # type: ignore[no-untyped-def]  # a Select of a dozen columns has no type worth writing
+def _leases() -> Select[Any]:
     joined = leases.join(measurement_requests, leases.c.measurement_key == measurement_requests.c.measurement_key)
     return select(*LEASE_COLUMNS).select_from(joined)
 
@@ -201,7 +202,7 @@ def _held(connection: Connection, board: str) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def _update_request(key: str):  # type: ignore[no-untyped-def]
+def _update_request(key: str) -> Update:
     return measurement_requests.update().where(measurement_requests.c.measurement_key == key)
 
 
