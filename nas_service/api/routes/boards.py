@@ -1,0 +1,78 @@
+"""Boards and what they measured."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from nas_service.api.auth import require
+from nas_service.api.context import Context
+from nas_service.api.problems import problem_responses
+from nas_service.api.views import BoardListView, BoardView, MeasurementList, MeasurementView, NewBoard
+from nas_service.errors import InvalidRequestError
+from nas_service.fleet import StandingLease
+from nas_service.store.tokens import Role
+
+NAME_PATTERN = "^[a-z0-9][a-z0-9._-]{0,62}$"
+
+
+class BoardRequest(BaseModel):
+    """A board to be added."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(pattern=NAME_PATTERN)
+    board_class: str = Field(pattern=NAME_PATTERN, description="Boards whose figures may be pooled share a class")
+
+
+def boards_router(context: Context) -> APIRouter:
+    """Return the routes of boards and measurements."""
+    router = APIRouter(tags=["boards"])
+    fleet, measured = context.fleet, context.measured
+    admin, viewer = [require(Role.ADMIN)], [require(Role.VIEWER)]
+
+    @router.get("/boards", dependencies=viewer)
+    def list_boards() -> BoardListView:
+        """List the boards with state, class, last sign of life, and what they have leased."""
+        leases: dict[str, list[StandingLease]] = {}
+        for standing in sorted(measured.leases.standing(), key=lambda s: s.granted_at):
+            leases.setdefault(standing.lease.board, []).append(standing)
+        return BoardListView(boards=[BoardView.of(board, leases.get(board.name, [])) for board in fleet.boards()])
+
+    @router.post("/boards", status_code=201, dependencies=admin, responses=problem_responses(409, 422))
+    def add_board(board: BoardRequest) -> NewBoard:
+        """Prepare a board's enrolment; the one-time code is shown only now."""
+        code = fleet.enrol(board.name, board.board_class)
+        return NewBoard(name=board.name, board_class=board.board_class, code=code)
+
+    @router.post("/boards/{name}/drain", status_code=204, dependencies=admin, responses=problem_responses(404, 409))
+    def drain_board(name: str) -> None:
+        """Give a board no further work; what it measures now may finish."""
+        fleet.drain(name)
+
+    @router.delete("/boards/{name}", status_code=204, dependencies=admin, responses=problem_responses(404))
+    def remove_board(name: str) -> None:
+        """Remove a board and revoke its key at once; its measurements stay."""
+        fleet.remove(name)
+
+    @router.get("/measurements", dependencies=viewer, responses=problem_responses(422))
+    def list_measurements(
+        board_class: Annotated[str | None, Query(description="Only those of this class of boards")] = None,
+        structure_key: Annotated[str | None, Query(description="Only those of this weight-free structure")] = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+        offset: Annotated[int, Query(ge=0, le=10_000_000)] = 0,
+    ) -> MeasurementList:
+        """List what boards answered, newest first, late answers too."""
+        _check_class(context, board_class)
+        found = measured.measurements(board_class=board_class, structure_key=structure_key, limit=limit, offset=offset)
+        return MeasurementList(measurements=[MeasurementView.of(measurement) for measurement in found])
+
+    return router
+
+
+def _check_class(context: Context, board_class: str | None) -> None:
+    known = [c.name for c in context.measured.board_classes()]
+    if board_class is not None and board_class not in known:
+        raise InvalidRequestError(f"board_class: unknown class {board_class!r}; known: {', '.join(known) or 'none'}")

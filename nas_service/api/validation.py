@@ -1,0 +1,145 @@
+"""What a job's spec and the metadata show before anything starts: boards, data, space, constraints, checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from nas_service.api.ports import BoardList
+from nas_service.errors import InvalidRequestError
+from nas_service.job import DATASETS, InvalidJobError, JobSpec, Problem
+from nas_service.pair_space import PairSpace, SpaceDefinition
+from nas_service.space import load_definition
+
+# Channels, side in pixels, classes of the data sets whose shape their name tells.
+SHAPES = {
+    "digits": (1, 8, 10),
+    "fashion_mnist": (1, 28, 10),
+    "cifar10": (3, 32, 10),
+    "cifar100": (3, 32, 100),
+    "imagenet": (3, 224, 1000),
+}
+
+_PARQUET_MARK = b"PAR1"
+_MOST_FILES = 1000
+
+
+class ArtefactList(Protocol):
+    """Tells whether the file store has a file."""
+
+    def exists(self, sha256: str) -> bool:
+        """Return whether it is there."""
+        ...
+
+
+def validate_job(
+    spec: JobSpec, fleet: BoardList, *, files: ArtefactList | None = None, data: Path | None = None
+) -> None:
+    """Refuse a job that cannot succeed here, naming everything found at once.
+
+    Args:
+        spec: the job, already well-formed.
+        fleet: knows the boards.
+        files: the file store, to look the checkpoint up in; None skips that.
+        data: the folder that relative data roots lie in; None is the working folder.
+
+    Raises:
+        InvalidJobError: an unknown board class, data or a checkpoint that is not there, constraints that nobody meets.
+    """
+    problems = [*_board_problems(spec, fleet), *_data_problems(spec, data), *_space_problems(spec)]
+    checkpoint = spec.supernet.checkpoint
+    if checkpoint is not None and files is not None and not files.exists(checkpoint):
+        message = f"no artefact {checkpoint!r} is stored here; `nas show JOB` lists a job's artefacts"
+        problems.append(Problem(path="supernet.checkpoint", message=message))
+    if problems:
+        raise InvalidJobError(problems)
+
+
+def data_root(root: str, data: Path | None = None) -> Path:
+    """Return where a data set's root lies on this machine: `~` expanded, a relative one under `data`."""
+    path = Path(root).expanduser()
+    return path if path.is_absolute() or data is None else data / path
+
+
+def _board_problems(spec: JobSpec, fleet: BoardList) -> Iterator[Problem]:
+    wanted = {name: name.partition("@")[2] for name in (*spec.objectives, *spec.constraints) if "@" in name}
+    if not wanted:
+        return
+    known = sorted({board.board_class for board in fleet.boards()})
+    allowed = f"known: {', '.join(known)}" if known else "no board has been enrolled yet"
+    for name, board_class in wanted.items():
+        if board_class not in known:
+            path = "objectives" if name in spec.objectives else f"constraints.{name}"
+            message = f"{name}: unknown board class {board_class!r}; {allowed}. Add a board with `nas board add`"
+            yield Problem(path=path, message=message)
+
+
+def _data_problems(spec: JobSpec, data: Path | None) -> Iterator[Problem]:
+    if not DATASETS[spec.dataset.name] or spec.dataset.root is None:
+        return
+    root = data_root(spec.dataset.root, data)
+    complaint = _root_complaint(root, spec.dataset.name)
+    if complaint is not None:
+        message = f"{str(root)!r} {complaint}; give the folder of {spec.dataset.name!r} on the service's machine"
+        yield Problem(path="dataset.root", message=message)
+
+
+def _root_complaint(root: Path, name: str) -> str | None:
+    try:
+        if not root.exists():
+            return "does not exist"
+        if name == "parquet":
+            return _parquet_complaint(root)
+        if not root.is_dir():
+            return "is no folder"
+        return None if any(root.iterdir()) else "is empty"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+
+
+def _parquet_complaint(root: Path) -> str | None:
+    files = [root] if root.is_file() else sorted(root.rglob("*.parquet"))[:_MOST_FILES]
+    if not files:
+        return "holds no *.parquet file"
+    return next(
+        (f"holds {f.name}, which is no Parquet file or is cut short" for f in files if not _is_parquet(f)), None
+    )
+
+
+def _is_parquet(path: Path) -> bool:
+    if path.stat().st_size < 12:
+        return False
+    with path.open("rb") as file:
+        head = file.read(4)
+        file.seek(-4, 2)
+        return head == _PARQUET_MARK == file.read(4)
+
+
+def _space_problems(spec: JobSpec) -> Iterator[Problem]:
+    """Yield what is wrong with the space; a user's own is only imported where the job runs, never here."""
+    if ":" in spec.space.preset:
+        return
+    path = "space"
+    try:
+        definition = load_definition(spec.space.preset, couplings=spec.space.couplings)
+        path = "dataset"
+        space = _space(definition, spec)
+        path = "constraints"
+        space.check_constraints()
+    except InvalidRequestError as error:
+        yield Problem(path=path, message=str(error))
+
+
+def _space(definition: SpaceDefinition, spec: JobSpec) -> PairSpace:
+    channels, resolution, classes = SHAPES.get(spec.dataset.name, (1, _least_resolution(definition), 2))
+    bounds = {name: bound for name, bound in spec.constraints.items() if "@" not in name}
+    return PairSpace(definition, channels=channels, resolution=resolution, classes=classes, constraints=bounds)
+
+
+def _least_resolution(definition: SpaceDefinition) -> int:
+    """Return the smallest side that a definition takes: data of unknown shape costs at least what that costs."""
+    side = definition.stem_stride
+    for stride in definition.strides:
+        side *= stride
+    return side
