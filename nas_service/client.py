@@ -170,7 +170,7 @@ class Client:
         self._connection.send("DELETE", f"{API_PREFIX}/boards/{_part(name)}")
 
     def measurements(self, *, board_class: str | None = None) -> list[Json]:
-        """Return the boards' results, oldest first; optionally those of one class."""
+        """Return the boards' results, newest first; optionally those of one class."""
         return self._pages("/measurements", "measurements", {"board_class": board_class})
 
     # Tokens and the service itself
@@ -190,6 +190,10 @@ class Client:
     def require_healthy(self) -> None:
         """Raise RetryableError unless the service answers and reaches its store."""
         self._connection.get("/readyz")
+
+    def version(self) -> str:
+        """Return the version of the service."""
+        return str(self._get("/healthz").get("version"))
 
     def metrics(self) -> str:
         """Return the service's figures in Prometheus text format."""

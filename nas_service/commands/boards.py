@@ -11,6 +11,10 @@ from nas_service.client import Client, Json
 from nas_service.commands.console import Console, duration, stamp
 from nas_service.commands.context import Context, json_option, pass_context
 from nas_service.errors import NotFoundError
+from nas_service.home import ServiceState
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+EVERYWHERE = ("0.0.0.0", "::")
 
 
 @click.group("board")
@@ -29,7 +33,9 @@ def add_command(context: Context, name: str, board_class: str, as_json: bool) ->
     Prints the one-time code to type on the board.
     """
     with context.connect() as client:
-        add_board(client, context.console, name=name, board_class=board_class, as_json=as_json)
+        state = context.home().read_state()
+        here = state if state is not None and state.api_url == client.url else None
+        add_board(client, context.console, name=name, board_class=board_class, state=here, as_json=as_json)
 
 
 @board_group.command("ls")
@@ -77,21 +83,38 @@ def rm_command(context: Context, name: str) -> None:
     context.console.note(f"{name} is removed and its key is revoked; its measurements stay")
 
 
-def add_board(client: Client, console: Console, *, name: str, board_class: str, as_json: bool) -> None:
-    """Write a new board's one-time code to stdout, and to stderr what to do with it."""
+def add_board(
+    client: Client, console: Console, *, name: str, board_class: str, state: ServiceState | None, as_json: bool
+) -> None:
+    """Write a new board's one-time code to stdout, and to stderr what to do with it.
+
+    Args:
+        client: The service.
+        console: Where to write.
+        name: The board's name.
+        board_class: Its class.
+        state: Where the gateway listens; None if the service runs elsewhere.
+        as_json: Write JSON instead.
+    """
     answer = client.add_board(name, board_class=board_class)
     if as_json:
         console.json(answer)
         return
     console.data(answer["code"])
-    console.note(f"on the board, run:  nas-edge enroll {gateway_address(answer)} {answer['code']}  &&  nas-edge run")
-    console.note("the code works once" + (f", until {stamp(until)}" if (until := answer.get("expires_at")) else ""))
+    console.note(f"on the board, run:  nas-edge enroll {gateway_address(state)} {answer['code']}  &&  nas-edge run")
+    console.note("the code works once, and only for a while")
+    if state is not None and state.gateway_host in LOOPBACK:
+        console.note(
+            "the gateway listens on loopback only; for other boards: nas down && nas up --gateway-bind ADDRESS"
+        )
 
 
-def gateway_address(answer: Json) -> str:
-    """Return HOST[:PORT] as `nas-edge enroll` wants it, 'HOST' where the service names no address."""
-    host, port = answer.get("gateway_host") or "HOST", answer.get("gateway_port")
-    return f"{host}:{port}" if port else str(host)
+def gateway_address(state: ServiceState | None) -> str:
+    """Return HOST:PORT as `nas-edge enroll` wants it; HOST stands for this machine's address where it is not known."""
+    if state is None or state.gateway_port is None:
+        return "HOST:PORT"
+    host = "HOST" if state.gateway_host in (None, *EVERYWHERE) else state.gateway_host
+    return f"{host}:{state.gateway_port}"
 
 
 def list_boards(client: Client, console: Console, *, now_unix_s: float, as_json: bool) -> None:
@@ -101,9 +124,20 @@ def list_boards(client: Client, console: Console, *, now_unix_s: float, as_json:
         console.json(boards)
         return
     rows = [
-        [b["name"], b["board_class"], b["state"], last_seen(b, now_unix_s=now_unix_s), b.get("lease")] for b in boards
+        [
+            b["name"],
+            b["board_class"],
+            b["state"],
+            b.get("activity"),
+            last_seen(b, now_unix_s=now_unix_s),
+            b.get("lease"),
+        ]
+        for b in boards
     ]
-    console.table(("BOARD", "CLASS", "STATE", "LAST SEEN", "LEASE"), rows)
+    console.table(("BOARD", "CLASS", "STATE", "ACTIVITY", "LAST SEEN", "LEASE"), rows)
+    for board in boards:
+        if board.get("mismatch"):
+            console.note(f"{board['name']} gets no leases: {board['mismatch']}")
     if not boards:
         console.note("no boards yet; add one with `nas board add NAME --class CLASS`")
 

@@ -52,7 +52,7 @@ def create_token(client: Client, console: Console, *, name: str, role: str, as_j
     if as_json:
         console.json(answer)
         return
-    console.data(answer["token"])
+    console.data(answer["secret"])
     console.note(f"keep it now, it is not stored; use it as NAS_TOKEN, with NAS_URL={client.url}")
 
 
@@ -62,4 +62,5 @@ def list_tokens(client: Client, console: Console, *, as_json: bool) -> None:
     if as_json:
         console.json(tokens)
         return
-    console.table(("TOKEN", "ROLE", "CREATED"), [[t["name"], t["role"], stamp(t.get("created_at"))] for t in tokens])
+    rows = [[t["name"], t["role"], stamp(t["created_at"]), stamp(t.get("revoked_at"))] for t in tokens]
+    console.table(("TOKEN", "ROLE", "CREATED", "REVOKED"), rows)

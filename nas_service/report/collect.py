@@ -36,6 +36,9 @@ class Source(Protocol):
     def measurements(self) -> list[Json]:
         """Return the boards' results."""
 
+    def version(self) -> str:
+        """Return the service's version."""
+
     def past_events(self, job_id: str) -> Iterable[JobEvent]:
         """Return the job's events so far."""
 
@@ -58,6 +61,7 @@ def collect(source: Source, job_id: str) -> ReportData:
         created_at=job.get("created_at"),
         started_at=job.get("started_at"),
         finished_at=job.get("finished_at"),
+        version=source.version(),
         objectives=tuple(job["spec"].get("objectives") or ()),
         front=tuple(point_from(p) for p in front["points"]),
         candidates=candidates,

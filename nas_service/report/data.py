@@ -47,7 +47,7 @@ class ReportMeasurement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportCandidate:
-    """One candidate. `measurements` is measurement key by half by board class; `values` is what the searcher was told."""
+    """One candidate. `measurements`: measurement key by half by board class; `values`: what the searcher was told."""
 
     id: str
     number: int

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from nas_service.report.look import COLOURS, PLOTLY_MARKS, SERIES, colour, rgba, spans_decades, threshold_text
-from nas_service.report.plots import FrontPlot, PlotCurve, PlotPoint, ProgressPlot, TrainingPlot
+from nas_service.report.look import (
+    COLOURS,
+    PLOTLY_MARKS,
+    SERIES,
+    colour,
+    log_ticks,
+    rgba,
+    spans_decades,
+    threshold_text,
+)
+from nas_service.report.plots import FrontPlot, PlotCurve, PlotPoint, ProgressPlot, TrainingPlot, other_label
 
 Figure = dict[str, Any]
 
@@ -19,8 +28,10 @@ def front_figure(plot: FrontPlot) -> Figure:
     traces += [_front_marks(plot, coupling) for coupling in [*COLOURS, *sorted(present - set(COLOURS))]
                if coupling in present]  # fmt: skip
     layout = _layout(plot.cost_label, "accuracy, %")
-    if spans_decades([p.cost for c in plot.curves for p in c.points]):
-        layout["xaxis"]["type"] = "log"
+    costs = [p.cost for c in plot.curves for p in c.points]
+    if spans_decades(costs):
+        ticks = log_ticks(min(costs), max(costs))
+        layout["xaxis"] |= {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
     return {"data": traces, "layout": layout}
 
 
@@ -38,7 +49,7 @@ def progress_figure(plot: ProgressPlot) -> Figure:
         "hovertemplate": "after %{x} evaluations: %{y:.1f} %<extra></extra>",
         "showlegend": False,
     }
-    layout = _layout("evaluations", "hypervolume, % of the reachable box")
+    layout = _layout("evaluations", "hypervolume, %")
     ends = [*[start for start, _ in plot.strategies[1:]], len(evaluations)]
     layout["shapes"], layout["annotations"] = [], []
     for index, ((start, name), end) in enumerate(zip(plot.strategies, ends, strict=True)):
@@ -47,6 +58,7 @@ def progress_figure(plot: ProgressPlot) -> Figure:
         layout["annotations"].append(_label(start + 0.5, name))
     layout["xaxis"]["range"] = [0.5, len(evaluations) + 0.5]
     layout["yaxis"]["rangemode"] = "tozero"
+    layout["margin"]["t"] = 30
     return {"data": [line], "layout": layout}
 
 
@@ -68,10 +80,11 @@ def training_figure(plot: TrainingPlot) -> Figure:
                 "marker": {"size": 5},
             }
         )
-    layout = _layout("epoch", "loss" if plot.losses else "figure")
+    layout = _layout("epoch", "loss" if plot.losses else other_label(plot))
     layout["xaxis"]["rangemode"] = "tozero"
     if both:
-        layout["yaxis2"] = {"overlaying": "y", "side": "right", "showgrid": False, "title": {"text": "figure"}}
+        layout["yaxis2"] = {"overlaying": "y", "side": "right", "showgrid": False, "tickmode": "auto"}
+        layout["yaxis2"]["title"] = {"text": other_label(plot)}
         layout["margin"]["r"] = 56
     return {"data": traces, "layout": layout}
 
@@ -82,7 +95,7 @@ def _curve_trace(curve: PlotCurve) -> Figure:
         "mode": "lines",
         "x": [_short(p.cost) for p in curve.points],
         "y": [_short(p.accuracy) for p in curve.points],
-        "line": {"color": rgba(colour(curve.coupling), 0.6 if curve.finalist else 0.22), "width": 1.2},
+        "line": {"color": rgba(colour(curve.coupling), 0.75 if curve.finalist else 0.32), "width": 1.2},
         "customdata": [_hover(p) for p in curve.points],
         "hovertemplate": _HOVER,
         "showlegend": False,
@@ -100,7 +113,7 @@ def _ends_trace(plot: FrontPlot, *, index: int) -> Figure:
         "marker": {
             "symbol": "circle-open" if index == 0 else "square-open",
             "size": 6,
-            "color": [rgba(colour(p.coupling), 0.55) for p in ends],
+            "color": [rgba(colour(p.coupling), 0.7) for p in ends],
         },
         "customdata": [_hover(p) for p in ends],
         "hovertemplate": _HOVER,
@@ -157,7 +170,7 @@ def _layout(x_title: str, y_title: str) -> Figure:
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "margin": {"l": 64, "r": 16, "t": 12, "b": 52},
-        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "entrywidth": 84},
         "hoverlabel": {"bgcolor": "@paper", "font": {"color": "@ink"}},
         "hovermode": "closest",
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 # Okabe and Ito's palette; the mark tells couplings apart without colour.
 COLOURS = {"independent": "#0072B2", "stem": "#E69F00", "nested": "#009E73", "triangular": "#CC79A7"}
 PLOTLY_MARKS = {"independent": "circle", "stem": "diamond", "nested": "square", "triangular": "triangle-up"}
@@ -24,6 +26,13 @@ def rgba(hex_colour: str, alpha: float) -> str:
 def threshold_text(threshold: float | str) -> str:
     """Return a threshold as people read it."""
     return threshold if isinstance(threshold, str) else f"{threshold:.4f}"
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Return the numbers 1, 2 and 5 times a power of ten between two positive bounds, ascending."""
+    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [digit * 10.0**exponent for exponent in exponents for digit in (1, 2, 5)]
+    return [float(f"{tick:.3g}") for tick in ticks if low <= tick <= high]
 
 
 def spans_decades(values: list[float]) -> bool:

@@ -97,8 +97,12 @@ def _failures(data: ReportData) -> list[str]:
     reasons = Counter((c.error or "without a reason").splitlines()[0] for c in data.candidates if c.status == "failed")
     if not reasons:
         return []
-    shown = "; ".join(f"{count} × {reason}" for reason, count in sorted(reasons.items(), key=lambda r: (-r[1], r[0]))[:3])
-    return [f"{sum(reasons.values())} candidates failed and are in no figure: {shown}."]
+    shown = "; ".join(
+        f"{count} times {reason}" for reason, count in sorted(reasons.items(), key=lambda r: (-r[1], r[0]))[:3]
+    )
+    failed = sum(reasons.values())
+    verb = "candidate failed and is" if failed == 1 else "candidates failed and are"
+    return [f"{failed} {verb} in no figure: {shown}."]
 
 
 def _list(names: list[str]) -> str:

@@ -115,6 +115,11 @@ def training_plot(data: ReportData) -> TrainingPlot | None:
     )
 
 
+def other_label(plot: TrainingPlot) -> str:
+    """Return what the axis of a training plot that holds no losses is called."""
+    return "accuracy, %" if plot.others and all("accuracy" in name for name in plot.others) else "figure"
+
+
 def half_costs(data: ReportData, candidate: ReportCandidate, board_class: str | None) -> tuple[float, float] | None:
     """Return what the little always and the big on escalation cost, in millions of MACs or ms; None if not known."""
     if board_class is None:

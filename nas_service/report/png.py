@@ -8,9 +8,10 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator
 
 from nas_service.report.look import COLOURS, PNG_MARKS, SERIES, colour, spans_decades
-from nas_service.report.plots import FrontPlot, ProgressPlot, TrainingPlot
+from nas_service.report.plots import FrontPlot, ProgressPlot, TrainingPlot, other_label
 
 INK, GRID, MUTED = "#1b1f24", "#dfe3e8", "#6a737d"
 DPI = 160
@@ -23,7 +24,7 @@ def front_png(plot: FrontPlot) -> bytes:
     for curve in plot.curves:
         x, y = [p.cost for p in curve.points], [p.accuracy for p in curve.points]
         shade = colour(curve.coupling)
-        axes.plot(x, y, color=shade, alpha=0.6 if curve.finalist else 0.22, linewidth=1.0, zorder=2)
+        axes.plot(x, y, color=shade, alpha=0.7 if curve.finalist else 0.3, linewidth=1.0, zorder=2)
         axes.plot(x[:1], y[:1], "o", mfc="none", mec=shade, alpha=0.55, markersize=4, mew=0.9, zorder=3)
         axes.plot(x[-1:], y[-1:], "s", mfc="none", mec=shade, alpha=0.55, markersize=4, mew=0.9, zorder=3)
     axes.step([p.cost for p in plot.front], [p.accuracy for p in plot.front], where="post", color=INK, lw=2.0, zorder=4)
@@ -32,13 +33,16 @@ def front_png(plot: FrontPlot) -> bytes:
         axes.plot([point.cost], [point.accuracy], mark, color=shade, mec="white", mew=0.7, markersize=6.5, zorder=5)
     if spans_decades([p.cost for c in plot.curves for p in c.points]):
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("")
     _front_legend(axes, plot)
     return _bytes(figure)
 
 
 def progress_png(plot: ProgressPlot) -> bytes:
     """Return the picture of the search's progress, the strategies told apart by shaded stretches."""
-    figure, axes = _axes("evaluations", "hypervolume, % of the reachable box")
+    figure, axes = _axes("evaluations", "hypervolume, %")
     evaluations = list(range(1, len(plot.hypervolume) + 1))
     shares = [100 * share for share in plot.hypervolume]
     axes.step(evaluations, shares, where="post", color=INK, linewidth=2.0, zorder=4)
@@ -55,10 +59,11 @@ def progress_png(plot: ProgressPlot) -> bytes:
 
 def training_png(plot: TrainingPlot) -> bytes:
     """Return the picture of training: losses dashed on the left axis, all else on the right one if there are both."""
-    figure, axes = _axes("epoch", "loss" if plot.losses else "figure")
+    figure, axes = _axes("epoch", "loss" if plot.losses else other_label(plot))
     right = axes.twinx() if plot.losses and plot.others else axes
     if right is not axes:
-        right.set_ylabel("figure", color=INK)
+        right.set_ylabel(other_label(plot), color=INK)
+        right.tick_params(colors=MUTED, labelsize=9)
         right.spines[["top", "left"]].set_visible(False)
         right.spines["right"].set_color(GRID)
     lines = []
@@ -109,5 +114,6 @@ def _axes(x_label: str, y_label: str) -> tuple[Figure, Any]:
 
 def _bytes(figure: Figure) -> bytes:
     buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
+    FigureCanvasAgg(figure)
+    figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()

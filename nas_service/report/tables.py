@@ -17,6 +17,17 @@ ABSENT = "–"  # noqa: RUF001 - a dash in a table, not a minus
 FRONT_ROWS = 24
 NEAR_BEST_POINTS = 1.0
 
+_WORDS = {
+    "macs": "MACs",
+    "worst_macs": "worst MACs",
+    "latency_ms": "ms",
+    "worst_latency_ms": "ms at worst",
+    "energy_mj": "mJ",
+    "memory_kib": "KiB",
+    "params": "parameters",
+    "weights_kib": "KiB of weights",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
@@ -59,7 +70,9 @@ def headline(data: ReportData, plots: tuple[FrontPlot, ...]) -> list[Fact]:
         context = f"on {boards} {'board' if boards == 1 else 'boards'}, {_tiers(good)}"
         facts.append(Fact(label="measurements", value=f"{len(good):,}", context=context))
     if data.started_at is not None and data.finished_at is not None:
-        facts.append(Fact(label="took", value=_span(data.finished_at - data.started_at), context=_time(data.started_at)))
+        facts.append(
+            Fact(label="took", value=_span(data.finished_at - data.started_at), context=_time(data.started_at))
+        )
     return facts
 
 
@@ -73,7 +86,7 @@ def front_table(data: ReportData) -> Table | None:
     names = [name for name in dict.fromkeys([*data.objectives, "macs"]) if name != "error"]
     rows = tuple(
         (
-            p.candidate_id.rsplit("-", 1)[-1],
+            p.candidate_id.rsplit("-", 1)[-1].lstrip("0"),
             p.coupling,
             threshold_text(p.threshold),
             f"{100 * p.accuracy:.2f}",
@@ -82,7 +95,9 @@ def front_table(data: ReportData) -> Table | None:
         )
         for p in shown
     )
-    note = "" if len(shown) == len(points) else f"{len(shown)} of {len(points)} points; all: nas front {data.job_id} --csv"
+    note = (
+        "" if len(shown) == len(points) else f"{len(shown)} of {len(points)} points; all: nas front {data.job_id} --csv"
+    )
     columns = ("candidate", "coupling", "threshold", "accuracy, %", "escalated, %", *map(_heading, names))
     return Table(title="The front", columns=columns, rows=rows, text_columns=2, note=note)
 
@@ -180,7 +195,9 @@ def _operating_row(candidate: ReportCandidate, point: dict[str, Any]) -> tuple[s
     promise, test = point.get("calibration") or {}, point.get("test") or {}
     costs = promise.get("expected_cost") or {}
     threshold = point.get("threshold")
-    shown = "by class" if isinstance(threshold, list) else threshold_text(threshold) if threshold is not None else ABSENT
+    shown = (
+        "by class" if isinstance(threshold, list) else threshold_text(threshold) if threshold is not None else ABSENT
+    )
     return (
         str(candidate.number),
         candidate.coupling,
@@ -201,7 +218,7 @@ def _measurement_row(candidate: ReportCandidate, found: ReportMeasurement) -> tu
         found.board,
         found.board_class,
         tier_text(found.tier),
-        grade_text(found.grade),
+        found.grade,
         _figure(found.mean_ms),
         interval,
         _figure(found.p90_ms),
@@ -231,9 +248,7 @@ def _figure(value: float | None) -> str:
 
 def _heading(name: str) -> str:
     figure, at, board_class = name.partition("@")
-    words = {"macs": "MACs", "worst_macs": "worst MACs", "latency_ms": "ms", "worst_latency_ms": "ms at worst",
-             "energy_mj": "mJ", "memory_kib": "KiB", "params": "parameters", "weights_kib": "KiB of weights"}  # fmt: skip
-    return words.get(figure, figure) + (f" on {board_class}" if at else "")
+    return _WORDS.get(figure, figure) + (f" on {board_class}" if at else "")
 
 
 def _time(unix_s: float | None) -> str:
