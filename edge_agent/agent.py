@@ -88,8 +88,6 @@ class Agent:
                 self._wait_after(error)
             except LinkError as error:
                 self._wait_after(error)
-            except StoppedError:
-                return
 
     def _wait_after(self, error: EdgeError) -> None:
         pause_s = self._backoff.next_s()
@@ -180,7 +178,10 @@ class Agent:
         starts = self._spool.begin(lease)
         try:
             result = self._result(mailbox, lease, starts=starts)
-        except (LinkError, StoppedError):
+        except StoppedError as error:
+            identity = answer(lease, incarnation=self._incarnation)
+            result = refusal(identity, status="agent_error", fault="infra", cause=str(error))
+        except LinkError:
             self._spool.forget_begun(lease)
             raise
         self._spool.add(result)

@@ -108,6 +108,7 @@ class _Run:
     give_up_at: float | None
     idle_s: float
     stages: str = ""
+    gave_up: bool = False
     idle_ns: tuple[int, int] | None = None
 
     def follow(
@@ -136,6 +137,7 @@ class _Run:
                 stages=self.stages,
                 returncode=returncode,
                 timed_out=timed_out,
+                gave_up=self.gave_up,
                 oom_kills=_difference(oom_kill_count(), kills_before),
                 answer=_decoded(self.folder / "answer.json"),
                 errors=_tail(errors),
@@ -179,7 +181,7 @@ class _Run:
             if heard == "":
                 return None
             if heard is None and self._is_late():
-                return "the lease's deadline passed while the model was prepared"
+                return self._give_up()
             if heard is None and time.monotonic() >= prepare_end:
                 return f"prepare_timeout_s of {limit_s:g} passed"
             if heard is None:
@@ -191,8 +193,7 @@ class _Run:
         end = min(time.monotonic() + limit_s, self.give_up_at or float("inf"))
         while (heard := self._hear(stage, until=end)) != "":
             if heard is None:
-                late = self._is_late()
-                return "the lease's deadline passed while timing" if late else f"measure_timeout_s of {limit_s:g} passed"
+                return self._give_up() if self._is_late() else f"measure_timeout_s of {limit_s:g} passed"
         return None
 
     def _rest(self) -> None:
@@ -202,6 +203,10 @@ class _Run:
             if select.select([] if self.stop_fd is None else [self.stop_fd], [], [], self.idle_s)[0]:
                 raise StoppedError("the agent was asked to stop while it measured")
             self.idle_ns = (begin_ns, time.perf_counter_ns())
+
+    def _give_up(self) -> str:
+        self.gave_up = True
+        return "the lease's deadline passed before there was a result"
 
     def _is_late(self) -> bool:
         return self.give_up_at is not None and time.monotonic() >= self.give_up_at

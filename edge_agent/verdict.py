@@ -21,16 +21,17 @@ class ChildEnd:
     """How a child ended.
 
     `stages` are the letters it sent (see child.py), `returncode` is negative for a signal, `timed_out` names the
-    deadline that the parent enforced, `oom_kills` is how many processes the kernel killed for memory meanwhile (None:
+    deadline that the parent enforced (the lease's own if `gave_up`), `oom_kills` is how many processes the kernel killed for memory meanwhile (None:
     unknown), `answer` is the decoded answer file, or None if there was none that could be read.
     """
 
     stages: str
     returncode: int
-    timed_out: str | None
-    oom_kills: int | None
-    answer: dict[str, Any] | None
-    errors: str
+    timed_out: str | None = None
+    gave_up: bool = False
+    oom_kills: int | None = None
+    answer: dict[str, Any] | None = None
+    errors: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,8 @@ class Verdict:
 def judge(end: ChildEnd) -> Verdict:
     """Return what a child's end says about the model and the board."""
     imported = "I" in end.stages
+    if end.timed_out and end.gave_up:
+        return Verdict(status="agent_error", fault="infra", cause=end.timed_out)
     if end.timed_out:
         if not imported:
             return Verdict(status="agent_error", fault="board", cause=f"{end.timed_out} while importing onnxruntime")
