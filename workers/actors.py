@@ -1,0 +1,129 @@
+"""Ray actors over the trainer and the evaluator: the only file of this package that knows Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import ray
+
+from nas_service.pair_space import PairSpace, SpaceDefinition
+from workers.data.dataset import Dataset, DatasetSpec
+from workers.data.loading import load
+from workers.data.splits import Splits
+from workers.evaluation import EvaluationData
+from workers.evaluator import CandidateReport, EvaluatorCore, FinalistReport, Half
+from workers.supernet import Supernet
+from workers.train_config import TrainConfig
+from workers.training import EpochReport, train
+
+
+@ray.remote
+class TrainerActor:
+    """Loads a data set once, trains a supernet on it, and hands out what evaluators need of the data.
+
+    Args:
+        definition: The space of the supernet.
+        dataset: Which data set.
+        seed: Of the splits.
+        train_fraction: Share of the weights split to use.
+        device: Where to train.
+    """
+
+    def __init__(
+        self,
+        definition: SpaceDefinition,
+        *,
+        dataset: DatasetSpec,
+        seed: int = 0,
+        train_fraction: float = 1.0,
+        device: str = "cpu",
+    ) -> None:
+        self._definition, self._device = definition, device
+        self._dataset: Dataset = load(dataset)
+        self._splits = Splits.of(self._dataset, seed=seed, train_fraction=train_fraction)
+
+    def shape(self) -> dict[str, int]:
+        """Return `channels`, `resolution` and `classes` of the data set: what `PairSpace` wants to know."""
+        return {
+            "channels": self._dataset.channels,
+            "resolution": self._dataset.resolution,
+            "classes": len(self._dataset.classes),
+        }
+
+    def split_hashes(self) -> dict[str, str]:
+        """Return SHA-256 by data split."""
+        return self._splits.hashes
+
+    def evaluation_data(self) -> EvaluationData:
+        """Return what an `EvaluatorCore` needs of the data: put it into the object store once for all of them."""
+        return EvaluationData.of(self._dataset, self._splits)
+
+    @ray.method(num_returns="streaming")
+    def train(self, config: TrainConfig, *, resume: bytes | None = None) -> Iterator[EpochReport]:
+        """Train a supernet and stream a report, with its checkpoint, after every epoch; errors as in `train`."""
+        shape = self.shape()
+        space = PairSpace(
+            self._definition, channels=shape["channels"], resolution=shape["resolution"], classes=shape["classes"]
+        )
+        supernet = Supernet(space, seed=config.seed)
+        yield from train(supernet, self._dataset, self._splits, config, resume=resume, device=self._device)
+
+
+@ray.remote
+class EvaluatorActor:
+    """An `EvaluatorCore` in a process of its own; it also finishes candidates, and loads the data set only then.
+
+    Args:
+        definition: The job's space.
+        checkpoint: The trained supernet.
+        data: What to score on.
+        threads: Threads of the process.
+        device: Where to run.
+    """
+
+    def __init__(
+        self,
+        definition: SpaceDefinition,
+        *,
+        checkpoint: bytes,
+        data: EvaluationData,
+        threads: int = 1,
+        device: str = "cpu",
+    ) -> None:
+        self._core = EvaluatorCore(definition, checkpoint=checkpoint, data=data, threads=threads, device=device)
+        self._loaded: tuple[DatasetSpec, Dataset] | None = None
+
+    def evaluate(
+        self, architecture: Mapping[str, Any], *, router: str, export: Collection[Half] = ()
+    ) -> CandidateReport:
+        """Return the report of one candidate; a failure is a report too."""
+        return self._core.evaluate(architecture, router=router, export=export)
+
+    def finalist(
+        self,
+        architecture: Mapping[str, Any],
+        *,
+        candidate: str,
+        router: str,
+        dataset: DatasetSpec,
+        seed: int = 0,
+        train_fraction: float = 1.0,
+        tuning: TrainConfig | None = None,
+        costs: Mapping[str, tuple[float, float]] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> FinalistReport:
+        """Return the finished candidate and its bundle; a failure is a report too, but a missing data set raises."""
+        if self._loaded is None or self._loaded[0] != dataset:
+            self._loaded = dataset, load(dataset)
+        splits = Splits.of(self._loaded[1], seed=seed, train_fraction=train_fraction)
+        return self._core.finalist(
+            architecture,
+            candidate=candidate,
+            router=router,
+            dataset=self._loaded[1],
+            splits=splits,
+            tuning=tuning,
+            costs=costs,
+            provenance=provenance,
+        )

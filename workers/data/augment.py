@@ -1,0 +1,40 @@
+"""What happens to a batch between memory and network: crop, flip, normalise, all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from workers.data.dataset import Augmentation
+
+
+def augment(images: Tensor, spec: Augmentation, *, generator: torch.Generator) -> Tensor:
+    """Return (N, C, H, W) uint8 images after `spec`; `generator` lives on the CPU whatever the images' device."""
+    count, _, height, width = images.shape
+    if spec.pad:
+        sides = 2 * spec.pad + 1
+        offsets = torch.randint(sides, (2, count), generator=generator).to(images.device)
+        windows = F.pad(images, [spec.pad] * 4).unfold(2, height, 1).unfold(3, width, 1)  # (N, C, sides, sides, H, W)
+        images = windows[torch.arange(count, device=images.device), :, offsets[0], offsets[1]]
+    if spec.flip:
+        flipped = torch.randint(2, (count, 1, 1, 1), generator=generator).bool().to(images.device)
+        images = torch.where(flipped, images.flip(3), images)
+    return images
+
+
+def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Return uint8 (N, C, H, W) images as float32 `(x / 255 - mean) / std`, laid out channels last."""
+    shape = (1, len(mean), 1, 1)
+    centre = torch.tensor(mean, dtype=torch.float32, device=images.device).view(shape)
+    scale = torch.tensor(std, dtype=torch.float32, device=images.device).view(shape)
+    floats = images.to(torch.float32, memory_format=torch.channels_last)
+    return floats.div_(255).sub_(centre).div_(scale)
+
+
+def batches(images: Tensor, mean: Sequence[float], std: Sequence[float], *, size: int) -> Iterator[Tensor]:
+    """Yield uint8 `images` normalised, in order, `size` at a time."""
+    for chunk in images.split(size):
+        yield normalise(chunk, mean, std)

@@ -1,0 +1,170 @@
+"""Image sets in Parquet, in the layout that Hugging Face publishes: `train-*.parquet` and `test-*.parquet`.
+
+An image column is a struct {bytes, path}; a label column holds integers, whose names come from the file's metadata if
+they are there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from nas_service.errors import InvalidRequestError
+from workers.data.dataset import Augmentation, Dataset, DatasetSpec, channel_statistics
+
+PAD_SHARE = 1 / 8  # of the image's side: 4 pixels at 32
+
+
+def load(spec: DatasetSpec) -> Dataset:
+    """Return the Parquet set under `spec.root`, or one folder below it.
+
+    With `spec.cache`, decoded images are kept there and later loads map that file instead of decoding.
+
+    Raises:
+        InvalidRequestError: a split is missing, a file or row is damaged (it says which), or images differ in size.
+    """
+    if spec.root is None:
+        raise InvalidRequestError(
+            "data set parquet needs a root; give the folder with train-*.parquet and test-*.parquet"
+        )
+    files = find_files(Path(spec.root).expanduser())
+    names = _columns(spec, files["train"][0])
+    tensors = _cached(spec, files) or _decode(files, *names[:2])
+    if spec.cache is not None:
+        _keep(spec, files, tensors)
+    classes = names[2] or tuple(str(i) for i in range(int(tensors["train_labels"].max()) + 1))
+    mean, std = channel_statistics(tensors["train_images"])
+    return Dataset(
+        name="parquet",
+        classes=classes,
+        **tensors,
+        mean=mean,
+        std=std,
+        augmentation=Augmentation(pad=round(tensors["train_images"].shape[2] * PAD_SHARE), flip=True),
+    )
+
+
+def find_files(root: Path) -> dict[str, list[Path]]:
+    """Return the files of `train` and `test` in `root` or the one folder below it that has them."""
+    if not root.is_dir():
+        raise InvalidRequestError(f"{root} is no folder; give the one with train-*.parquet and test-*.parquet")
+    folders = [root, *sorted(p for p in root.iterdir() if p.is_dir())]
+    found = [f for f in folders if any(f.glob("train-*.parquet")) or any(f.glob("test-*.parquet"))]
+    if not found:
+        raise InvalidRequestError(f"{root} has no train-*.parquet or test-*.parquet, nor has a folder below it")
+    files = {part: sorted(found[0].glob(f"{part}-*.parquet")) for part in ("train", "test")}
+    if missing := [part for part, paths in files.items() if not paths]:
+        raise InvalidRequestError(f"{found[0]} has no {missing[0]}-*.parquet; both train and test are needed")
+    return files
+
+
+def _columns(spec: DatasetSpec, path: Path) -> tuple[str, str, tuple[str, ...] | None]:
+    """Return the names of the image and the label column, and the class names if the file has them."""
+    try:
+        schema = pq.read_schema(path)
+    except (pa.ArrowException, OSError) as error:
+        raise InvalidRequestError(f"{path} is no whole Parquet file: {error}; fetch it again") from None
+    images = [f.name for f in schema if pa.types.is_struct(f.type) and f.type.get_field_index("bytes") >= 0]
+    labels = [f.name for f in schema if pa.types.is_integer(f.type)]
+    image = _one(spec.image_column, images, schema.names, what="image_column", kind="a struct with bytes", path=path)
+    label = _one(spec.label_column, labels, schema.names, what="label_column", kind="integers", path=path)
+    return image, label, _class_names(schema, label)
+
+
+def _one(given: str | None, found: list[str], names: list[str], *, what: str, kind: str, path: Path) -> str:
+    if given is not None and given not in found:
+        raise InvalidRequestError(f"{what} is {given!r} but {path} has columns {names}; those of {kind}: {found}")
+    if given is None and len(found) != 1:
+        raise InvalidRequestError(f"{path} has {len(found)} columns of {kind} ({found} of {names}); set {what}")
+    return given or found[0]
+
+
+def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...] | None:
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        return tuple(features[label]["names"])
+    except (KeyError, ValueError, TypeError):
+        return None
+
+
+def _decode(files: dict[str, list[Path]], image: str, label: str) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    for part, paths in files.items():
+        rows = [row for path in paths for row in _rows(path, image, label)]
+        if not rows:
+            raise InvalidRequestError(f"{paths[0]} and the other {part} files have no rows")
+        tensors[f"{part}_images"] = torch.from_numpy(np.stack([r[0] for r in rows])).permute(0, 3, 1, 2).contiguous()
+        tensors[f"{part}_labels"] = torch.tensor([r[1] for r in rows], dtype=torch.int64)
+    return tensors
+
+
+def _rows(path: Path, image: str, label: str) -> Iterator[tuple[NDArray[np.uint8], int]]:
+    first: tuple[int, ...] | None = None
+    row = 0
+    try:
+        for batch in pq.ParquetFile(path).iter_batches(batch_size=1024, columns=[image, label]):
+            column, labels = batch.column(image).field("bytes"), batch.column(label)
+            for value, number in zip(column, labels, strict=True):
+                pixels = _pixels(value.as_py(), f"{path} row {row}")
+                first = first or pixels.shape
+                if pixels.shape != first:
+                    raise InvalidRequestError(
+                        f"{path} row {row} is an image of {pixels.shape} but others are {first}; resize them first"
+                    )
+                if not number.is_valid:
+                    raise InvalidRequestError(f"{path} row {row} has no label; remove the row or label it")
+                yield pixels, number.as_py()
+                row += 1
+    except (pa.ArrowException, OSError) as error:
+        raise InvalidRequestError(f"{path} is damaged after row {row}: {error}; fetch it again") from None
+
+
+def _pixels(data: bytes | None, where: str) -> NDArray[np.uint8]:
+    """Return (H, W, C) of a JPEG or PNG."""
+    try:
+        with Image.open(io.BytesIO(data or b"")) as image:
+            pixels = np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))
+    except (UnidentifiedImageError, OSError, ValueError) as error:
+        raise InvalidRequestError(f"{where} holds no readable image: {error}; remove or replace the row") from None
+    return pixels if pixels.ndim == 3 else pixels[..., None]
+
+
+def _cache_path(spec: DatasetSpec, files: dict[str, list[Path]]) -> Path:
+    stamps = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for paths in files.values() for p in paths]
+    key: Any = [stamps, spec.image_column, spec.label_column]
+    digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
+    return Path(spec.cache or "").expanduser() / f"parquet-{digest}.safetensors"
+
+
+def _cached(spec: DatasetSpec, files: dict[str, list[Path]]) -> dict[str, Tensor] | None:
+    if spec.cache is None or not (path := _cache_path(spec, files)).is_file():
+        return None
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError):
+        return None  # written anew
+
+
+def _keep(spec: DatasetSpec, files: dict[str, list[Path]], tensors: dict[str, Tensor]) -> None:
+    path = _cache_path(spec, files)
+    if path.is_file():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    save_file(tensors, part)
+    os.replace(part, path)

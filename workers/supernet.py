@@ -1,0 +1,129 @@
+"""The supernet: every pair of a space in one set of weights.
+
+Weights are held in banks at the largest size that the space allows; a plan selects the first channels of each tensor
+and the centre of its kernel (Yu et al., Slimmable Neural Networks, ICLR 2019; Cai et al., Once-for-All, ICLR 2020).
+BatchNorm always uses the batch's own statistics here; a network that is to be scored or shipped is extracted first.
+
+`forward` is a pure function of images, plan and weights. A coupling is nothing but a way of slicing, and lives in the
+plan: the banks, slots and norms of its blocks, and how many leading blocks are shared. `triangular` is to be one more
+such way: its big blocks name two slices of one bank, the little's prefix, carried over, and the rows past it, which
+read both; it enters at `_units`, as a unit that joins the carried channels to the convolution of those rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nas_service.errors import InvalidRequestError
+from nas_service.pair_space import PairSpace
+from nas_service.plan import NetworkPlan, PairPlan
+from workers.bank import Slice, bank_shapes, block_slices, crop, first, initial_weight
+from workers.network import BATCH_NORM_EPS, ConvUnit, Network, Pair
+from workers.wiring import Unit, resolve, wiring_for
+
+INITIAL_ALPHA = 0.5
+
+
+class Supernet(nn.Module):
+    """Weights for every pair of `space`.
+
+    Args:
+        space: The space of pairs, for one data set's shape.
+        seed: Seed of the initial weights.
+    """
+
+    def __init__(self, space: PairSpace, *, seed: int = 0) -> None:
+        super().__init__()
+        self.space = space
+        self.wirings = resolve(space.definition.wiring)
+        self.shapes = bank_shapes(space)
+        generator = torch.Generator().manual_seed(seed)
+        norms, heads = sorted(self.shapes.norms.items()), sorted(self.shapes.heads.items())
+        self.weights = nn.ParameterDict(
+            {name: initial_weight(shape, generator) for name, shape in sorted(self.shapes.weights.items())}
+        )
+        self.scales = nn.ParameterDict({name: torch.ones(width) for name, width in norms})
+        self.shifts = nn.ParameterDict({name: torch.zeros(width) for name, width in norms})
+        self.heads = nn.ParameterDict(
+            {
+                name: torch.randn(space.classes, width, generator=generator) * math.sqrt(1 / width)
+                for name, width in heads
+            }
+        )
+        self.biases = nn.ParameterDict({name: torch.zeros(space.classes) for name, _ in heads})
+        self.alphas = nn.ParameterDict({c: torch.tensor(INITIAL_ALPHA) for c in sorted(space.definition.couplings)})
+
+    def forward(self, x: Tensor, plan: PairPlan) -> tuple[Tensor, Tensor]:
+        """Return the little's and the escalated logits, both (N, classes), with gradients to all that `plan` uses.
+
+        The escalated logits are `big + alpha * little`; no gradient flows through them into the little.
+
+        Args:
+            x: Normalised images (N, C, H, W).
+            plan: A pair of this supernet's space.
+
+        Raises:
+            InvalidRequestError: if the plan needs tensors that this supernet lacks.
+        """
+        self._check(plan)
+        carried = self._run(x, plan.little, 0, plan.shared_blocks)
+        little = self._head(self._run(carried, plan.little, plan.shared_blocks), plan.little)
+        big = self._head(self._run(carried, plan.big, plan.shared_blocks), plan.big)
+        return little, big + self.alphas[plan.coupling] * little.detach()
+
+    def extract(self, plan: PairPlan) -> Pair:
+        """Return the pair as a plain module with copies of its slices; its BatchNorm must be recalibrated."""
+        self._check(plan)
+        alpha = self.alphas[plan.coupling]
+        pair = Pair(plan, wirings=self.wirings, alpha=float(alpha.detach()))
+        with torch.no_grad():
+            self._copy(pair.little, plan.little)
+            self._copy(pair.big, plan.big)
+        return pair.to(device=alpha.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def _check(self, plan: PairPlan) -> None:
+        if plan.coupling not in self.alphas or not self.shapes.hold(plan):
+            raise InvalidRequestError(
+                f"a {plan.coupling} plan needs weights that the supernet of space {self.space.definition.name!r} "
+                "lacks; use plans of the space that it was built from"
+            )
+
+    def _run(self, x: Tensor, plan: NetworkPlan, start: int, stop: int | None = None) -> Tensor:
+        for block, parts in block_slices(plan)[start:stop]:
+            x = wiring_for(self.wirings, block.kind)(self._units(parts), x)
+        return x
+
+    def _units(self, parts: Iterable[Slice]) -> list[Unit]:
+        return [partial(_add if part.record.operation == "add" else self._convolve, part) for part in parts]
+
+    def _convolve(self, part: Slice, x: Tensor) -> Tensor:
+        record = part.record
+        weight = crop(self.weights[part.weight], record)
+        x = F.conv2d(x, weight, None, record.stride, record.kernel // 2, 1, record.groups)
+        scale, shift = first(self.scales[part.norm], record.out_channels), first(self.shifts[part.norm], x.shape[1])
+        x = F.batch_norm(x, None, None, scale, shift, training=True, eps=BATCH_NORM_EPS)
+        return F.relu_(x) if record.activation else x
+
+    def _head(self, x: Tensor, plan: NetworkPlan) -> Tensor:
+        return F.linear(x.mean((2, 3)), self.heads[plan.head][:, : x.shape[1]], self.biases[plan.head])
+
+    def _copy(self, network: Network, plan: NetworkPlan) -> None:
+        for module, (_, parts) in zip(network.blocks, block_slices(plan), strict=True):
+            for unit, part in zip(module.units, parts, strict=True):  # type: ignore[arg-type]
+                if isinstance(unit, ConvUnit):
+                    unit.convolution.weight.copy_(crop(self.weights[part.weight], part.record))
+                    unit.norm.weight.copy_(first(self.scales[part.norm], part.record.out_channels))
+                    unit.norm.bias.copy_(first(self.shifts[part.norm], part.record.out_channels))
+        network.head.weight.copy_(self.heads[plan.head][:, : network.head.in_features])
+        network.head.bias.copy_(self.biases[plan.head])
+
+
+def _add(part: Slice, x: Tensor, shortcut: Tensor) -> Tensor:
+    y = x + shortcut
+    return F.relu_(y) if part.record.activation else y

@@ -1,0 +1,65 @@
+"""How the layers of a block are joined, by kind of block.
+
+A wiring is given one callable per layer record of `nas_service.block.unfold`, in the same order, and the block's input.
+Convolution units map a tensor to a tensor (convolution, BatchNorm, ReLU where the record says so); an `add` unit maps
+two tensors to their sum (and ReLU). The plain network and the supernet share these functions.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+
+from torch import Tensor
+
+from nas_service.errors import InvalidRequestError
+
+Unit = Callable[..., Tensor]
+Wiring = Callable[[Sequence[Unit], Tensor], Tensor]
+
+
+def chain(units: Sequence[Unit], x: Tensor) -> Tensor:
+    """Run one unit after the other."""
+    for unit in units:
+        x = unit(x)
+    return x
+
+
+def residual(units: Sequence[Unit], x: Tensor) -> Tensor:
+    """Two convolutions beside a shortcut, which is projected if there is a third convolution."""
+    first, second, *projection, add = units
+    shortcut = projection[0](x) if projection else x
+    return add(second(first(x)), shortcut)
+
+
+def inverted(units: Sequence[Unit], x: Tensor) -> Tensor:
+    """Expand, filter, project; the input is added if there is an `add` unit."""
+    expand, depthwise, project, *add = units
+    y = project(depthwise(expand(x)))
+    return add[0](y, x) if add else y
+
+
+WIRINGS: dict[str, Wiring] = {"conv": chain, "separable": chain, "residual": residual, "inverted": inverted}
+
+
+def resolve(wiring: str) -> Mapping[str, Wiring]:
+    """Return the table at `package.module:object`; InvalidRequestError if there is none."""
+    module, _, name = wiring.partition(":")
+    try:
+        table = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InvalidRequestError(
+            f"wiring {wiring!r} cannot be imported: {error}; give package.module:object that workers can import"
+        ) from None
+    if not isinstance(table, Mapping):
+        raise InvalidRequestError(
+            f"wiring {wiring!r} is a {type(table).__name__} but must map block kinds to functions"
+        )
+    return table
+
+
+def wiring_for(table: Mapping[str, Wiring], kind: str) -> Wiring:
+    """Return the wiring of `kind`; InvalidRequestError if the table lacks it."""
+    if kind not in table:
+        raise InvalidRequestError(f"block kind {kind!r} has no wiring; add it to the table, which has {sorted(table)}")
+    return table[kind]
