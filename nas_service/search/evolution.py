@@ -26,7 +26,7 @@ FAILED_WITHOUT_SCALE = 1e9
 class EvolutionProposer:
     """Wraps one nevergrad optimiser; replaying the ledger's events brings it to the same state again."""
 
-    draws = 16
+    draws = 6
 
     def __init__(self, setting: SearchSetting) -> None:
         self._space = setting.space
@@ -77,7 +77,7 @@ class EvolutionProposer:
                 return [FAILED_WITHOUT_SCALE] * len(ledger.objectives)
             worst, best = ledger.points.max(axis=0), ledger.points.min(axis=0)
             return [float(w) for w in worst + np.maximum(worst - best, np.abs(worst)) + 1e-9]
-        others = ledger.points[ledger.owners != len(ledger.told) - 1]
+        others = ledger.points[ledger.owners != ledger.told_count - 1]
         return [float(v) for v in representative(np.array(outcome.points), others)]
 
 

@@ -48,7 +48,6 @@ class Ledger:
         self.objectives = checked_objectives(objectives)
         self.events: list[Event] = []
         self.asked = 0
-        self.version = 0  # grows with every change; what is derived from the ledger may be kept per version
         self._entries: dict[str, Entry] = {}
         self._pending: dict[str, Entry] = {}
         self._told: list[Entry] = []
@@ -77,6 +76,11 @@ class Ledger:
         return list(self._told)
 
     @property
+    def told_count(self) -> int:
+        """How many candidates have a usable outcome; what only outcomes decide may be kept until it grows."""
+        return len(self._told)
+
+    @property
     def points(self) -> Floats:
         """All operating points told so far, (n, d), in the order of telling."""
         return self._points
@@ -92,7 +96,6 @@ class Ledger:
         entry = Entry(index=len(self._entries), key=key, x=point, asked=True)
         self._entries[key] = self._pending[key] = entry
         self.asked += 1
-        self.version += 1
         self.events.append(["ask", point, draws])
         return entry
 
@@ -141,7 +144,6 @@ class Ledger:
             self._points = np.vstack([self._points, np.array(outcome.points)])
             self._owners = np.append(self._owners, np.full(len(outcome.points), len(self._told)))
             self._told.append(entry)
-        self.version += 1
         self.events.append(["tell", entry.x, outcome.to_json()])
         return entry
 

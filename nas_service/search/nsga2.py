@@ -30,11 +30,11 @@ class Nsga2Proposer(StatelessProposer):
         self._space = setting.space
         self.population = max(8, min(40, round(setting.budget / 6)))
         self._parents: list[Point] = []
-        self._version = -1
+        self._known = 0
 
     def propose(self, ledger: Ledger, rng: np.random.Generator) -> Point:
         """A random point for the first `population` candidates, then a child of two good ones."""
-        if ledger.asked < self.population or not ledger.told:
+        if ledger.asked < self.population or not ledger.told_count:
             return self._space.sample(rng)
         parents = self._ranked(ledger)
         child = _tournament(parents, rng)
@@ -43,12 +43,12 @@ class Nsga2Proposer(StatelessProposer):
         return self._space.mutate(child, rng)
 
     def _ranked(self, ledger: Ledger) -> list[Point]:
-        """The population, best first; kept until the ledger changes."""
-        if self._version != ledger.version:
+        """The population, best first; kept until the next result."""
+        if self._known != ledger.told_count:
             told = ledger.told
             best = best_candidates(ledger.points, ledger.owners, limit=self.population)
             self._parents = [told[candidate].x for _, _, candidate in best]
-            self._version = ledger.version
+            self._known = ledger.told_count
         return self._parents
 
 

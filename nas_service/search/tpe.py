@@ -41,7 +41,7 @@ class TpeProposer(StatelessProposer):
 
     def propose(self, ledger: Ledger, rng: np.random.Generator) -> Point:
         """A draw from the densities of good and other candidates; uniform for the first ones."""
-        if len(ledger.told) < self._startup or not self._distributions:
+        if ledger.told_count < self._startup or not self._distributions:
             return self._space.sample(rng)
         sampler = _sampler(seed=int(rng.integers(2**32)))
         scratch = self._study.get_trials(deepcopy=False)[SCRATCH]
@@ -71,7 +71,7 @@ class TpeProposer(StatelessProposer):
         if entry.outcome is None or entry.outcome.failed:
             self._study.tell(number, state=optuna.trial.TrialState.FAIL)
             return
-        others = ledger.points[ledger.owners != len(ledger.told) - 1]
+        others = ledger.points[ledger.owners != ledger.told_count - 1]
         values = representative(np.array(entry.outcome.points), others)
         self._study.tell(number, [float(v) for v in values])
 
