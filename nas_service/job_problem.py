@@ -104,7 +104,8 @@ def _message(found: Any) -> str:
         return f"is {_shown(value)} but must be {_TYPES[kind]}"
     if kind in _LIMITS:
         key, words = _LIMITS[kind]
-        return f"is {_shown(value)} but must be {words} {context[key]:g}"
+        limit = context[key]
+        return f"is {_shown(value)} but must be {words} {limit if isinstance(limit, int) else f'{limit:g}'}"
     if kind == "literal_error":
         expected = context["expected"].replace("'", "").replace(" or ", ", ")
         return f"is {_shown(value)} but must be one of: {expected}{nearest(str(value), expected.split(', '))}"
