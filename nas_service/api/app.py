@@ -23,7 +23,6 @@ from nas_service.api.routes.service import service_router
 from nas_service.api.routes.tokens import tokens_router
 from nas_service.job import JobSpec
 from nas_service.store import Store
-from nas_service.store.fleet import FleetStore
 from nas_service.store.tokens import Role
 
 __all__ = ["Fleet", "Launcher", "create_app"]
@@ -55,7 +54,6 @@ def create_app(*, store: Store, launcher: Launcher, fleet: Fleet, version: str, 
         version=version,
         data=data,
         metrics=metrics,
-        measured=FleetStore(store.database),
     )
     app = FastAPI(
         title="biglittle-nas", version=version, description=_ABOUT, docs_url=None, redoc_url=None, openapi_url=None

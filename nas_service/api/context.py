@@ -8,7 +8,6 @@ from pathlib import Path
 from nas_service.api.metrics import Metrics
 from nas_service.api.ports import Fleet, Launcher
 from nas_service.store import Store
-from nas_service.store.fleet import FleetStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -22,7 +21,6 @@ class Context:
         version: version of the service, for people.
         data: folder of relative data roots; None is the working folder.
         metrics: figures for Prometheus.
-        measured: what boards have measured, and their leases.
     """
 
     store: Store
@@ -31,4 +29,3 @@ class Context:
     version: str
     data: Path | None
     metrics: Metrics
-    measured: FleetStore

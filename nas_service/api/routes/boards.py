@@ -30,7 +30,7 @@ class BoardRequest(BaseModel):
 def boards_router(context: Context) -> APIRouter:
     """Return the routes of boards and measurements."""
     router = APIRouter(tags=["boards"])
-    fleet, measured = context.fleet, context.measured
+    fleet, measured = context.fleet, context.store.fleet
     admin, viewer = [require(Role.ADMIN)], [require(Role.VIEWER)]
 
     @router.get("/boards", dependencies=viewer)
@@ -73,6 +73,6 @@ def boards_router(context: Context) -> APIRouter:
 
 
 def _check_class(context: Context, board_class: str | None) -> None:
-    known = [c.name for c in context.measured.board_classes()]
+    known = [c.name for c in context.store.fleet.board_classes()]
     if board_class is not None and board_class not in known:
         raise InvalidRequestError(f"board_class: unknown class {board_class!r}; known: {', '.join(known) or 'none'}")

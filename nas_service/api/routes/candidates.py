@@ -36,7 +36,7 @@ Limit = Annotated[float | None, Query(gt=0, allow_inf_nan=False)]
 def candidates_router(context: Context) -> APIRouter:
     """Return the routes of candidates and fronts."""
     router = APIRouter(tags=["candidates"], dependencies=[require(Role.VIEWER)])
-    store, measured = context.store, context.measured
+    store, measured = context.store, context.store.fleet
 
     @router.get("/jobs/{job_id}/candidates", responses=problem_responses(404, 422))
     def list_candidates(

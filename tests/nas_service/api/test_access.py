@@ -1,6 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
+
+from nas_service.api import create_app
+from nas_service.store import Store
+from nas_service.store.database import Database
 
 from .conftest import Api
 
@@ -70,12 +77,15 @@ def test_a_submitter_cannot_add_boards_or_tokens(api: Api) -> None:
     assert api.fleet.known == {}
 
 
-def test_ready_has_no_content_and_says_503_without_a_store(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert api.get("/readyz", role=None).content == b""
-    api.store.database.close()
-    path = api.store.database.url.database
-    assert path is not None
-    monkeypatch.setattr(api.store.database, "_engine", type(api.store.database)(f"sqlite:///{path}.gone/x")._engine)
+def test_ready_has_no_content(api: Api) -> None:
     answer = api.get("/readyz", role=None)
+    assert (answer.status_code, answer.content) == (204, b"")
+
+
+def test_ready_says_503_when_the_store_cannot_be_reached(api: Api, tmp_path: Path) -> None:
+    lost = Store(Database(f"sqlite:///{tmp_path}/gone/store.sqlite"), api.store.files)
+    app = create_app(store=lost, launcher=api.launcher, fleet=api.fleet, version="1")
+    answer = replace(api, app=app).get("/readyz", role=None)
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "2"
+    assert "cannot be used now" in answer.json()["detail"]

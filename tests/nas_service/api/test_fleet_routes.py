@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import pytest
+
+from edge_agent.records import stable_hash
+from nas_service.store.tokens import Role
+
+from .archive import beat, enrol, measure
+from .conftest import Api
+
+BOARD = {"name": "pi-kitchen", "board_class": "rpi5"}
+
+
+def test_adding_a_board_gives_its_code_once(api: Api) -> None:
+    answer = api.post("/api/v1/boards", json=BOARD)
+    assert answer.status_code == 201
+    assert answer.json() == {**BOARD, "code": "nas1-code-of-pi-kitchen"}
+    assert "nas1-code" not in api.get("/api/v1/boards").text
+
+
+def test_adding_an_enrolled_board_is_a_conflict(api: Api) -> None:
+    api.post("/api/v1/boards", json=BOARD)
+    answer = api.post("/api/v1/boards", json=BOARD)
+    assert answer.status_code == 409
+    assert "nas board rm pi-kitchen" in answer.json()["detail"]
+
+
+def test_boards_are_drained_and_removed(api: Api) -> None:
+    api.post("/api/v1/boards", json=BOARD)
+    assert api.post("/api/v1/boards/pi-kitchen/drain").status_code == 204
+    assert api.ask("DELETE", "/api/v1/boards/pi-kitchen").status_code == 204
+    assert api.get("/api/v1/boards").json() == {"boards": []}
+    assert "known: none" in api.post("/api/v1/boards/pi-kitchen/drain").json()["detail"]
+
+
+def test_boards_are_listed_with_their_state_and_their_lease(api: Api) -> None:
+    fleet = api.store.fleet
+    enrol(fleet, "pi", board_class="rpi5", now=1000.0)
+    beat(fleet, "pi", state="measuring", now=1010.0)
+    api.fleet.known = {board.name: board for board in fleet.boards()}
+    measure(fleet, structure_key=stable_hash("a"), half="little", board="pi", board_class="rpi5", mean_ms=2, now=1011.0)
+    (board,) = api.get("/api/v1/boards", role="viewer").json()["boards"]
+    assert (board["state"], board["activity"], board["last_seen"]) == ("ready", "measuring", 1010.0)
+    assert (board["lease"], board["leases"]) == (None, [])
+    assert "public_key" not in board
+
+
+def test_measurements_are_listed_newest_first_by_class(api: Api) -> None:
+    fleet = api.store.fleet
+    for name, now in (("rpi5", 1000.0), ("jetson", 2000.0)):
+        enrol(fleet, f"board-{name}", board_class=name, now=now)
+        key = stable_hash(name)
+        measure(fleet, structure_key=key, half="big", board=f"board-{name}", board_class=name, mean_ms=3.0, now=now)
+    rows = api.get("/api/v1/measurements", role="viewer").json()["measurements"]
+    assert [r["board_class"] for r in rows] == ["jetson", "rpi5"]
+    assert (rows[0]["latency"]["mean_ms"], rows[0]["memory"]["memory_kib"], rows[0]["energy"]) == (3.0, 500, None)
+    (row,) = api.get("/api/v1/measurements?board_class=rpi5").json()["measurements"]
+    assert row["board"] == "board-rpi5"
+    assert api.get("/api/v1/measurements?limit=1&offset=2").json()["measurements"] == []
+
+
+def test_measurements_of_an_unknown_class_are_refused_with_those_known(api: Api) -> None:
+    enrol(api.store.fleet, "pi", board_class="rpi5", now=1.0)
+    answer = api.get("/api/v1/measurements?board_class=rpi6")
+    assert answer.status_code == 422
+    assert "unknown class 'rpi6'; known: rpi5" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_a_new_token_works_at_once_and_is_shown_once(api: Api, role: Role) -> None:
+    answer = api.post("/api/v1/tokens", json={"name": "me", "role": role.value})
+    assert answer.status_code == 201
+    secret = answer.json()["secret"]
+    assert api.store.tokens.verify(secret) is role
+    listed = api.get("/api/v1/tokens")
+    assert secret not in listed.text
+    assert listed.json()["tokens"][-1]["name"] == "me"
+
+
+def test_a_token_is_revoked_by_its_name(api: Api) -> None:
+    assert api.ask("DELETE", "/api/v1/tokens/viewer").status_code == 204
+    assert api.get("/api/v1/jobs", role="viewer").status_code == 401
+    assert api.ask("DELETE", "/api/v1/tokens/viewer").status_code == 404
+
+
+def test_a_token_of_a_used_name_is_a_conflict(api: Api) -> None:
+    assert api.post("/api/v1/tokens", json={"name": "viewer"}).status_code == 409
+
+
+def test_an_unknown_role_is_refused_with_those_there_are(api: Api) -> None:
+    answer = api.post("/api/v1/tokens", json={"name": "x", "role": "root"})
+    assert answer.status_code == 422
+    assert "'viewer', 'submitter' or 'admin'" in answer.json()["detail"]
