@@ -1,0 +1,1 @@
+"""The search under Ray Tune: a session that joins trials and boards, and the driver that runs it."""

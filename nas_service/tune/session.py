@@ -1,0 +1,291 @@
+"""A search session: one strategy of one job, joining what trials and boards answer.
+
+No Ray here. The driver asks for the next candidate, reports evaluations as trials end, and lets the session look at the
+boards from time to time; the searcher is told when a candidate's trial and its measurements are both there. What is in
+flight is bounded by the strategy's `concurrency`, so neither evaluators nor boards wait for each other, and boards that
+are slow hold the search back instead of piling up work.
+
+Everything lies in the store before it counts: a session made anew over the same store goes on where the old one was
+killed, evaluates no finished candidate again, and asks first for what was asked and not yet told.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from edge_agent.records import Half
+from nas_service.candidate import Candidate, CandidateStatus, Proposal
+from nas_service.curve import Curve
+from nas_service.evaluation_report import EvaluationReport
+from nas_service.front_query import FrontCandidate, HalfCost
+from nas_service.job import JobSpec
+from nas_service.measurement import MeasurementRequest, RequestState, RequestStatus, measurement_key
+from nas_service.pair_space import PairSpace
+from nas_service.search import Searcher
+from nas_service.tune.ports import Archive, Measurer
+from nas_service.valuation import half_cost, told_points
+
+_HALVES: tuple[Half, Half] = ("little", "big")
+
+
+@dataclass(slots=True)
+class _Flight:
+    """A candidate in flight: `waiting` names the measurements that have not come back."""
+
+    candidate: Candidate
+    waiting: dict[str, tuple[str, Half]] = field(default_factory=dict)
+    boards: dict[str, dict[str, HalfCost]] = field(default_factory=dict)
+    evaluated: bool = False
+
+
+class SearchSession:
+    """One strategy of one job.
+
+    Args:
+        spec: The job.
+        job_id: Its id.
+        strategy_index: Which of its strategies.
+        searcher: A new searcher; its state is loaded from the archive if there is one.
+        space: The space that the searcher searches.
+        archive: Where candidates are kept.
+        measurer: Who measures; None if no objective or constraint names a board class.
+        note: Called with a kind and a sentence when something happens that the user should know.
+        clock: Unix time in seconds.
+    """
+
+    def __init__(
+        self,
+        spec: JobSpec,
+        *,
+        job_id: str,
+        strategy_index: int,
+        searcher: Searcher,
+        space: PairSpace,
+        archive: Archive,
+        measurer: Measurer | None,
+        note: Callable[[str, str], None] = lambda kind, text: None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._spec, self._job_id, self._index = spec, job_id, strategy_index
+        self._strategy = spec.strategy[strategy_index]
+        self._searcher, self._space, self._archive, self._measurer = searcher, space, archive, measurer
+        self._note, self._clock = note, clock
+        self._classes = spec.board_classes()
+        self._flights: dict[str, _Flight] = {}
+        self._exhausted = False
+        self._known = self._resume()
+
+    @property
+    def in_flight(self) -> int:
+        """Candidates handed out and not yet told."""
+        return len(self._flights)
+
+    @property
+    def told(self) -> int:
+        """Candidates of this strategy that are finished or failed."""
+        return sum(candidate.over for candidate in self._known.values())
+
+    @property
+    def finished(self) -> bool:
+        """Whether every evaluation of the budget is told, or the space has nothing more."""
+        return not self._flights and (self._exhausted or self.told >= self._strategy.evaluations)
+
+    def _resume(self) -> dict[str, Candidate]:
+        every = self._archive.list(self._job_id)
+        state = self._archive.search_state(self._job_id, self._index)
+        if state is not None:
+            self._searcher.load_state_dict(state)
+        mine = {c.phenotype: c for c in every if c.strategy_index == self._index}
+        others = [c for c in every if c.strategy_index != self._index and c.over]
+        if others and state is None:
+            self._searcher.tell([(c.architecture, list(c.values) or None) for c in others])
+        return mine
+
+    def next(self) -> Candidate | None:
+        """Return the next candidate to evaluate, or None if there is none just now; see `finished`."""
+        while not self._exhausted and self.in_flight < self._strategy.concurrency:
+            if self.told + self.in_flight >= self._strategy.evaluations:
+                return None
+            batch = self._searcher.ask(1)
+            if not batch:
+                self._exhausted = True
+                self._note("exhausted", f"{self._strategy.name}: the space has no pair that was not asked for before")
+                return None
+            candidate = self._record(batch[0])
+            if candidate.over:  # told in the archive just before a kill, but not yet in the searcher's saved state
+                self._tell(candidate)
+                continue
+            self._flights[candidate.id] = _Flight(candidate=candidate)
+            if candidate.status is CandidateStatus.EVALUATED:
+                self._measure(self._flights[candidate.id], {})
+                continue
+            return candidate
+        return None
+
+    def _record(self, architecture: dict[str, Any]) -> Candidate:
+        plan = self._space.plan(architecture)
+        proposal = Proposal(
+            architecture=architecture,
+            phenotype=self._space.phenotype(architecture),
+            costs=plan.costs(),
+            structures=plan.structures(self._spec.router),
+        )
+        [candidate] = self._archive.asked(self._job_id, self._index, self._strategy.name, [proposal])
+        self._known[candidate.phenotype] = candidate
+        self._archive.save_search_state(self._job_id, self._index, self._searcher.state_dict())
+        return candidate
+
+    def wanted_exports(self, candidate: Candidate) -> list[str]:
+        """Return the halves whose graphs must be exported, because some board class has not measured or queued them.
+
+        What failed for no fault of the model is asked for again.
+        """
+        if self._measurer is None:
+            return []
+        keys = self._measurement_keys(candidate)
+        states = self._measurer.poll(list(keys))
+        known = {k for k, s in states.items() if s.state is not RequestStatus.FAILED or s.result is not None}
+        return sorted({half for key, (_, half) in keys.items() if key not in known})
+
+    def _measurement_keys(self, candidate: Candidate) -> dict[str, tuple[str, Half]]:
+        """Return measurement key -> (board class, half) for everything that a candidate needs measured."""
+        keys: dict[str, tuple[str, Half]] = {}
+        if self._measurer is None:
+            return keys
+        for board_class in self._classes:
+            settings = self._measurer.settings(board_class)
+            for half in _HALVES:
+                key = measurement_key(
+                    candidate.structures[half],
+                    tier=self._spec.measurement.tier,
+                    board_class=board_class,
+                    settings=settings,
+                    half=half,
+                )
+                keys[key] = (board_class, half)
+        return keys
+
+    def evaluated(self, report: EvaluationReport) -> None:
+        """Take in a trial's report: ask for the measurements, or finish what needs none or failed."""
+        flight = self._flights.get(report.candidate_id)
+        if flight is None or flight.evaluated:
+            return
+        if report.status == "failed":
+            self._fail(flight, report.error or "failed without a reason")
+            return
+        flight.candidate = replace(
+            flight.candidate,
+            status=CandidateStatus.EVALUATED,
+            accuracies=report.accuracies,
+            curve=report.curve,
+            split_hashes=report.split_hashes,
+            seconds=report.seconds,
+        )
+        keys = self._measurement_keys(flight.candidate)
+        flight.candidate = replace(flight.candidate, measurements=_by_class(keys))
+        self._measure(flight, report.models)
+        self._archive.update(flight.candidate)
+        self._join(flight)
+
+    def _measure(self, flight: _Flight, models: Mapping[str, Any]) -> None:
+        """Ask for the measurements of an evaluated candidate.
+
+        After a resume there are no models at hand, but the requests are in the gateway's store: the request is made
+        before the candidate is recorded as evaluated.
+        """
+        flight.evaluated = True
+        flight.waiting = self._measurement_keys(flight.candidate)
+        if self._measurer is None:
+            return
+        self._measurer.request(
+            [
+                MeasurementRequest(
+                    structure_key=flight.candidate.structures[half],
+                    board_class=board_class,
+                    tier=self._spec.measurement.tier,
+                    half=half,
+                    model=models[half],
+                    settings=self._measurer.settings(board_class),
+                    job_id=self._job_id,
+                )
+                for board_class, half in flight.waiting.values()
+                if half in models
+            ]
+        )
+
+    def poll(self) -> bool:
+        """Look at the boards' answers; return whether a candidate was finished by them."""
+        flights = [f for f in self._flights.values() if f.evaluated and f.waiting]
+        if not flights or self._measurer is None:
+            return False
+        states = self._measurer.poll(sorted({key for flight in flights for key in flight.waiting}))
+        before = self.in_flight
+        for flight in flights:
+            self._collect(flight, states)
+        return self.in_flight < before
+
+    def _collect(self, flight: _Flight, states: Mapping[str, RequestState]) -> None:
+        for key, (board_class, half) in list(flight.waiting.items()):
+            state = states.get(key)
+            if state is None or not state.is_final:
+                continue
+            if state.state is RequestStatus.FAILED or state.result is None:
+                self._fail(flight, f"{half} could not be measured on {board_class}: {state.cause}")
+                return
+            flight.boards.setdefault(board_class, {})[half] = half_cost(state.result)
+            del flight.waiting[key]
+        self._join(flight)
+
+    def _join(self, flight: _Flight) -> None:
+        if flight.waiting or flight.candidate.id not in self._flights:
+            return
+        candidate = flight.candidate
+        assert candidate.curve is not None
+        points = told_points(
+            FrontCandidate(
+                id=candidate.id,
+                number=candidate.number,
+                coupling=str(candidate.architecture["coupling"]),
+                curve=Curve.from_bytes(candidate.curve),
+                costs=candidate.costs,
+                boards=flight.boards,
+            ),
+            self._spec.objectives,
+            self._spec.constraints,
+        )
+        if not points:
+            self._note(
+                "infeasible", f"{candidate.id}: no threshold meets the constraints with every objective measured"
+            )
+        self._finish(flight, replace(candidate, status=CandidateStatus.FINISHED, values=points))
+
+    def _fail(self, flight: _Flight, error: str) -> None:
+        self._note("failed", f"{flight.candidate.id}: {error}")
+        self._finish(flight, replace(flight.candidate, status=CandidateStatus.FAILED, error=error))
+
+    def trial_lost(self, candidate_id: str, error: str) -> None:
+        """Record a candidate whose trial died and was not saved by retries."""
+        flight = self._flights.get(candidate_id)
+        if flight is not None and not flight.evaluated:
+            self._fail(flight, error)
+
+    def _finish(self, flight: _Flight, candidate: Candidate) -> None:
+        done = replace(candidate, finished_at=self._clock())
+        self._tell(done)
+        self._archive.finish(done, self._searcher.state_dict())
+        self._known[done.phenotype] = done
+        del self._flights[done.id]
+
+    def _tell(self, candidate: Candidate) -> None:
+        self._searcher.tell([(candidate.architecture, list(candidate.values) or None)])
+
+
+def _by_class(keys: Mapping[str, tuple[str, Half]]) -> dict[str, dict[str, str]]:
+    """Return board class -> half -> measurement key."""
+    grouped: dict[str, dict[str, str]] = {}
+    for key, (board_class, half) in keys.items():
+        grouped.setdefault(board_class, {})[half] = key
+    return grouped
