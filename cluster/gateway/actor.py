@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, cast
 
 import ray
 from ray.actor import ActorHandle
@@ -30,8 +30,6 @@ NAMESPACE = "nas"
 START_TIMEOUT_S = 60.0
 CALL_TIMEOUT_S = 60.0
 _HEAD_RESOURCE = "node:__internal_head__"
-
-T = TypeVar("T")
 
 
 class GatewayActor:
@@ -137,7 +135,7 @@ def start_gateway(
         num_cpus=0,
         scheduling_strategy=NodeAffinitySchedulingStrategy(node_id=_head_node_id(), soft=False),
     )
-    handle: ActorHandle[Any] = options.remote(str(home_path), bind, port, store_url, files_url)
+    handle = cast(ActorHandle[Any], options.remote(str(home_path), bind, port, store_url, files_url))
     try:
         ray.get(handle.status.remote(), timeout=START_TIMEOUT_S)
     except GetTimeoutError:

@@ -25,7 +25,7 @@ def ensure_host_key(path: Path) -> asyncssh.SSHKey:
         key = asyncssh.read_private_key(path)
     except (asyncssh.KeyImportError, OSError) as error:
         raise NasError(
-            f"host key {path} cannot be read ({error}); restore it from a backup, or delete it and enrol the boards anew"
+            f"host key {path} cannot be read ({error}); restore it from a backup, or delete it and enrol all boards"
         ) from None
     if key.get_algorithm() != "ssh-ed25519":
         raise NasError(
