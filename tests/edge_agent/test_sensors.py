@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from edge_agent.measuring import measure_file
+from edge_agent.records import RuntimeSettings
+from edge_agent.sensors import Sampler, find_sensor
+from edge_agent.sensors import sampler as sampling
+from edge_agent.sensors.discovery import unreadable_sensor_fix
+from edge_agent.sensors.rapl import RaplSensor, find_rapl
+from edge_agent.sensors.sampler import coverage
+from edge_agent.sensors.sensor import Sample
+from tests.edge_agent.boards import raspberry_pi, rapl
+
+S = 1_000_000_000
+
+
+def sensor(root: Path, *, packages: tuple[int, ...] = (0,), range_uj: int = 1_000_000) -> RaplSensor:
+    found = find_rapl(rapl(root, packages=packages, range_uj=range_uj))
+    assert found is not None
+    return found
+
+
+def test_rapl_reads_the_packages_and_not_their_parts(tmp_path: Path) -> None:
+    assert sensor(tmp_path, packages=(11, 22)).read() == (11, 22)
+
+
+def test_a_board_without_a_sensor_has_none(tmp_path: Path) -> None:
+    assert find_sensor(raspberry_pi(tmp_path)) is None
+
+
+def test_a_counter_that_may_not_be_read_is_no_sensor_but_has_a_fix(tmp_path: Path) -> None:
+    rapl(tmp_path)
+    (tmp_path / "sys/class/powercap/intel-rapl:0/energy_uj").unlink()
+    assert find_sensor(tmp_path) is None
+    assert unreadable_sensor_fix(tmp_path) == "sudo chmod o+r /sys/class/powercap/intel-rapl:*/energy_uj"
+
+
+def test_energy_is_the_difference_of_the_counter_between_two_moments(tmp_path: Path) -> None:
+    samples = [Sample(i * S, (i * 10_000,)) for i in range(6)]
+    assert sensor(tmp_path).energy_mj(samples, start_ns=S, end_ns=4 * S) == pytest.approx(30.0)
+    assert sensor(tmp_path).energy_mj(samples, start_ns=S + S // 2, end_ns=2 * S) == pytest.approx(5.0)
+
+
+def test_a_counter_that_wraps_goes_on(tmp_path: Path) -> None:
+    values = [(i * 300_000) % 1_000_000 for i in range(12)]
+    samples = [Sample(i * S, (value,)) for i, value in enumerate(values)]
+    assert sensor(tmp_path).energy_mj(samples, start_ns=0, end_ns=11 * S) == pytest.approx(11 * 300.0)
+
+
+def test_each_package_wraps_on_its_own(tmp_path: Path) -> None:
+    samples = [Sample(0, (990_000, 100)), Sample(S, (10_000, 200))]
+    both = sensor(tmp_path, packages=(0, 0))
+    assert both.energy_mj(samples, start_ns=0, end_ns=S) == pytest.approx(20.1)
+
+
+@pytest.mark.parametrize(("start", "end"), [(-1, 2), (1, 6), (9, 10)])
+def test_energy_outside_the_samples_is_unknown(tmp_path: Path, start: int, end: int) -> None:
+    samples = [Sample(i * S, (i,)) for i in range(5)]
+    assert sensor(tmp_path).energy_mj(samples, start_ns=start * S, end_ns=end * S) is None
+    assert sensor(tmp_path).energy_mj([], start_ns=0, end_ns=S) is None
+
+
+def test_coverage_counts_only_gaps_of_up_to_five_intervals() -> None:
+    samples = [Sample(int(t * S), (0,)) for t in (0, 1, 2, 8, 9, 10)]
+    assert coverage(samples, start_ns=0, end_ns=10 * S, interval_s=1.0) == pytest.approx(0.4)
+    assert coverage(samples, start_ns=0, end_ns=2 * S, interval_s=1.0) == pytest.approx(1.0)
+
+
+class Meter:
+    """A machine that draws constant power: a thread counts up its RAPL file, wrapping."""
+
+    def __init__(self, root: Path, *, power_mw: float, range_uj: int) -> None:
+        rapl(root, packages=(0,), range_uj=range_uj)
+        self._path = root / "sys/class/powercap/intel-rapl:0/energy_uj"
+        self._rate, self._range = power_mw / 1e6, range_uj  # µJ per ns
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._count)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _count(self) -> None:
+        other = self._path.with_name("next")
+        while not self._stop.wait(0.001):
+            other.write_text(str(int(time.perf_counter_ns() * self._rate) % self._range))
+            other.replace(self._path)
+
+
+def test_sampling_a_constant_load_gives_its_power_across_wraps(tmp_path: Path) -> None:
+    with Meter(tmp_path, power_mw=5000.0, range_uj=1_500_000):
+        found = find_sensor(tmp_path)
+        assert found is not None
+        sampler = Sampler(found, folder=tmp_path, root=tmp_path)
+        time.sleep(0.5)
+        start = time.perf_counter_ns()
+        time.sleep(1.0)
+        end = time.perf_counter_ns()
+        energy = sampler.energy(start_ns=start, end_ns=end, n=10, idle_power_mw=1000.0)
+        sampler.close()
+    assert energy is not None
+    assert energy.mean_power_mw == pytest.approx(5000.0, rel=0.03)
+    assert energy.gross_mj == pytest.approx(500.0, rel=0.03)
+    assert energy.net_mj == pytest.approx(400.0, rel=0.04)
+    assert (energy.source, energy.scope) == ("rapl", "package")
+    assert energy.samples >= 10
+
+
+def test_a_measurement_with_a_sensor_has_energy_and_without_has_none(
+    tmp_path: Path, model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_agent.measuring.Sampler", lambda s, folder: Sampler(s, folder=folder, root=tmp_path))
+    with Meter(tmp_path, power_mw=5000.0, range_uj=1_500_000):
+        measured = measure_file(
+            model_path, tier="probe", settings=RuntimeSettings(), work=tmp_path, sensor=find_sensor(tmp_path)
+        )
+    assert measured.energy is not None
+    assert measured.latency is not None
+    assert measured.energy.gross_mj == pytest.approx(5000.0 * measured.latency.mean_ms / 1e3, rel=0.1)
+    assert measure_file(model_path, tier="probe", settings=RuntimeSettings(), work=tmp_path).energy is None
+
+
+def test_a_sensor_that_vanishes_gives_no_energy_and_no_error(tmp_path: Path) -> None:
+    rapl(tmp_path)
+    found = find_sensor(tmp_path)
+    assert found is not None
+    sampler = Sampler(found, folder=tmp_path, root=tmp_path)
+    start = time.perf_counter_ns()
+    (tmp_path / "sys/class/powercap/intel-rapl:0/energy_uj").write_text("n/a")
+    assert sampler.energy(start_ns=start, end_ns=start + S // 10, n=1) is None
+    sampler.close()
+
+
+def test_sampling_intervals_are_jittered_by_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import random
+
+    pauses: list[float] = []
+
+    def wait(_r: object, _w: object, _x: object, pause_s: float) -> tuple[list[int], list[int], list[int]]:
+        pauses.append(pause_s)
+        return ([1] if len(pauses) == 500 else [], [], [])
+
+    monkeypatch.setattr(sampling.select, "select", wait)
+    rows = sampling.sample_until_closed(sensor(tmp_path), rng=random.Random(0))
+    assert len(rows) == 500
+    assert 0.025 <= min(pauses) < 0.026
+    assert 0.074 < max(pauses) <= 0.075
