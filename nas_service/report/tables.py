@@ -131,7 +131,13 @@ def measurements_table(data: ReportData) -> Table | None:
         return None
     columns = ("candidate", "half", "board", "class", "tier", "grade", "mean, ms", "95 % interval, ms", "p90, ms",
                "memory, KiB", "energy, mJ", "n")  # fmt: skip
-    return Table(title="Measurements", columns=columns, rows=tuple(rows), text_columns=6)
+    known = [i for i in range(len(columns)) if any(row[i] != ABSENT for row in rows)]
+    return Table(
+        title="Measurements",
+        columns=tuple(columns[i] for i in known),
+        rows=tuple(tuple(row[i] for i in known) for row in rows),
+        text_columns=6,
+    )
 
 
 def boards_table(data: ReportData) -> Table | None:

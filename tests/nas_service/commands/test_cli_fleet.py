@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from nas_service.client import Client
+from nas_service.errors import NasError
+from tests.nas_service.commands.live import BOARD, enrol
+
+
+def test_board_add_prints_the_code_alone_and_how_to_use_it(here):
+    outcome = here("board", "add", "pi-1", "--class", "rpi5")
+    assert outcome.code == 0
+    assert outcome.out.strip().startswith("nas1-")
+    assert f"nas-edge enroll 127.0.0.1:2222 {outcome.out.strip()}" in outcome.err
+    assert "loopback only" in outcome.err
+
+
+def test_board_add_refuses_a_board_that_is_enrolled(here, search):
+    outcome = here("board", "add", BOARD, "--class", "local-x86")
+    assert outcome.code == 1
+    assert "is enrolled; remove it first" in outcome.err
+
+
+def test_board_ls_says_that_a_board_was_never_heard_from(here, search):
+    header, *rows = here("board", "ls").out.splitlines()
+    row = next(r for r in rows if r.startswith(BOARD))
+    assert header.split() == ["BOARD", "CLASS", "STATE", "ACTIVITY", "LAST", "SEEN", "LEASE"]
+    assert row.split()[:3] == [BOARD, "local-x86", "ready"]
+    assert row.split()[4] == "-"
+
+
+def test_board_show_names_the_known_boards_when_there_is_no_such_one(here, search):
+    outcome = here("board", "show", "pi-99")
+    assert outcome.code == 1
+    assert f"no board 'pi-99'; known boards: {BOARD}" in outcome.err
+
+
+def test_board_show_gives_fields_and_json(here, search):
+    assert "board_class" in here("board", "show", BOARD).out
+    assert json.loads(here("board", "show", BOARD, "--json").out)["board_class"] == "local-x86"
+
+
+def test_board_drain_and_rm(here, live):
+    enrol(live.store, "pi-7", "rpi7", seed=7)
+    assert "gets no further work" in here("board", "drain", "pi-7").err
+    assert live.store.fleet.board("pi-7").state.value == "draining"
+    assert "its key is revoked" in here("board", "rm", "pi-7").err
+    assert "pi-7" not in here("board", "ls").out
+
+
+def test_a_new_token_works_until_it_is_revoked(here, live):
+    secret = here("token", "create", "ann", "--role", "submitter").out.strip()
+    assert Client(live.url, secret).jobs(limit=1) is not None
+    assert "submitter" in here("token", "ls").out
+    assert "ann is revoked" in here("token", "revoke", "ann").err
+    with pytest.raises(NasError, match=r"not known or was revoked; .*NAS_TOKEN"):
+        Client(live.url, secret).jobs()
+
+
+def test_a_viewers_token_may_not_submit_and_is_told_so(here, live, job_file, monkeypatch):
+    monkeypatch.setenv("NAS_TOKEN", here("token", "create", "bob").out.strip())
+    outcome = here("submit", str(job_file))
+    assert outcome.code == 1
+    assert "submitter is needed" in outcome.err
+
+
+def test_no_token_is_sent_to_a_service_elsewhere(nas, live, monkeypatch):
+    monkeypatch.setenv("NAS_URL", live.url)
+    outcome = nas("jobs")
+    assert outcome.code == 1
+    assert "no bearer token was sent" in outcome.err
