@@ -69,7 +69,7 @@ def create_app(*, store: Store, launcher: Launcher, fleet: Fleet, version: str, 
 
 
 def _include(app: FastAPI, context: Context) -> None:
-    api = APIRouter(prefix=PREFIX, responses=problem_responses(401, 403))
+    api = APIRouter(prefix=PREFIX, responses=problem_responses(401, 403, 422))
     for router in (jobs_router(context), candidates_router(context), boards_router(context), tokens_router(context)):
         api.include_router(router)
     app.include_router(api)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from nas_service.api.auth import require
 from nas_service.api.context import Context
 from nas_service.api.problems import problem_responses
+from nas_service.errors import RetryableError
 from nas_service.store.tokens import Role
+
+LOG = logging.getLogger(__name__)
 
 
 def service_router(context: Context) -> APIRouter:
@@ -22,8 +27,12 @@ def service_router(context: Context) -> APIRouter:
 
     @router.get("/readyz", status_code=204, responses=problem_responses(503))
     def readyz() -> None:
-        """Answer 204 if the store can be reached, else 503."""
-        context.store.database.check()
+        """Answer 204 if the store can be reached, else 503; neither says anything of it, since anybody may ask."""
+        try:
+            context.store.database.check()
+        except RetryableError as error:
+            LOG.warning("not ready: %s", error)
+            raise RetryableError("the store cannot be reached now; try again") from None
 
     @router.get("/metrics", dependencies=[require(Role.VIEWER)], response_class=Response)
     def metrics() -> Response:

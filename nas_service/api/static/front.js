@@ -72,7 +72,7 @@ function curveTraces(candidate, axis) {
       text: ["little only", "always big"],
       textposition: ["bottom right", "bottom left"],
       textfont: { color: colour("ink"), size: 12 },
-      marker: { size: [9, 15], color: colour("card"), line: { width: 2.5, color: colour("accent") } },
+      marker: { size: [9, 15], opacity: 1, color: colour("card"), line: { width: 2.5, color: colour("accent") } },
       cliponaxis: false,
     },
   ];

@@ -1,10 +1,9 @@
 // Lists and tables. Text goes in as text, never as markup.
 
 const TONE = {
-  finished: "good", online: "good", idle: "good", active: "good",
+  finished: "good", idle: "good", new: "warn", mismatch: "bad",
   queued: "warn", training: "busy", searching: "busy", finishing: "busy", measuring: "busy", fetching: "busy",
-  asked: "warn", evaluated: "busy", failed: "bad", stopped: "bad", lost: "bad", removed: "bad", quarantined: "bad",
-  draining: "warn", drained: "warn",
+  asked: "warn", evaluated: "busy", failed: "bad", stopped: "warn", lost: "bad", draining: "warn", stopping: "warn",
 };
 
 export function make(tag, { text, className, title } = {}, ...children) {
@@ -65,17 +64,28 @@ export function showJobs(list, jobs, chosen, onChoose) {
   if (!jobs.length) list.append(make("li", { className: "muted", text: "None yet. Start one with `nas submit JOB.yaml`." }));
 }
 
+// What a board is doing, or why it does nothing: heartbeats come every 10 s, and timing silences them for a while.
+function boardState(board) {
+  if (board.state !== "ready") return board.state;
+  if (board.mismatch) return "mismatch";
+  if (!board.last_seen) return "new";
+  return Date.now() / 1000 - board.last_seen > 180 ? "lost" : board.activity;
+}
+
 export function showBoards(list, boards) {
   list.replaceChildren(
-    ...boards.map((board) =>
-      make("li", {},
-        make("div", { className: "spread" }, make("strong", { text: board.name }), pill(board.state)),
+    ...boards.map((board) => {
+      const [lease] = board.leases;
+      const name = make("strong", { text: board.name, title: board.mismatch ?? "" });
+      return make("li", {},
+        make("div", { className: "spread" }, name, pill(boardState(board))),
         make("div", { className: "muted small", text: `class ${board.board_class} · heard ${ago(board.last_seen)}` }),
-        board.lease && make("div", {
+        lease && make("div", {
           className: "small",
-          text: `measuring ${board.lease.half} at ${board.lease.tier}`,
-          title: `lease ${board.lease.lease_id}`,
-        }))));
+          text: `${lease.half} half at tier ${lease.tier}, leased ${ago(lease.granted_at)}`,
+          title: `lease ${lease.lease_id}`,
+        }));
+    }));
   if (!boards.length) list.append(make("li", { className: "muted", text: "None yet. Add one with `nas board add`." }));
 }
 

@@ -103,7 +103,9 @@ def measure(
     request = MeasurementRequest(
         structure_key=structure_key, board_class=board_class, tier="probe", half=half, model=model, settings=settings
     )
-    fleet.request([request], now=now)
+    (asked,) = fleet.request([request], now=now)
+    if asked.is_final:  # halves of the same structure share the figure
+        return request.measurement_key
     lease = fleet.leases.grant(
         request.measurement_key, board=board, ttl_s=180, deadline=now + 180, now=now, holding_limit=2
     )
@@ -170,6 +172,7 @@ def fill(store: Store, *, candidates: int = 40, seed: int = 0, now: float) -> st
         _finish(store, candidate, rng, now=now)
     broken = replace(asked[candidates], status=CandidateStatus.FAILED, error="out of memory", finished_at=now)
     store.candidates.finish(broken, None)
+    _lease_one(store.fleet, board="pi-kitchen", now=now)
     store.jobs.set_progress(job.id, Progress(phase="searching", done=candidates, total=60, detail="nsga2"))
     return job.id
 
@@ -183,6 +186,21 @@ supernet: {epochs: 10}
 strategy: [{name: nsga2, evaluations: 40}, {name: tpe, evaluations: 20}]
 objectives: [error, macs]
 """
+
+
+def _lease_one(fleet: FleetStore, *, board: str, now: float) -> None:
+    request = MeasurementRequest(
+        structure_key=stable_hash("asked"),
+        board_class="rpi5",
+        tier="screen",
+        half="big",
+        model=Artifact(sha256=stable_hash("asked.onnx"), size_bytes=1000),
+        settings=fleet.board_classes()[0].settings,
+    )
+    fleet.request([request], now=now)
+    fleet.leases.grant(
+        request.measurement_key, board=board, ttl_s=180, deadline=now + 180, now=now - 6, holding_limit=2
+    )
 
 
 def _proposal(space: PairSpace, point: dict[str, Any]) -> Proposal:

@@ -88,4 +88,4 @@ def test_ready_says_503_when_the_store_cannot_be_reached(api: Api, tmp_path: Pat
     answer = replace(api, app=app).get("/readyz", role=None)
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "2"
-    assert "cannot be used now" in answer.json()["detail"]
+    assert answer.json()["detail"] == "the store cannot be reached now; try again"
