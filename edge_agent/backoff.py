@@ -25,7 +25,7 @@ class Backoff:
 
 
 def poll_pause_s(*, poll_s: float, since_work_s: float) -> float:
-    """Return the pause before the next look into the inbox: short after work, since more often follows, long when idle."""
+    """Return the pause before the next look into the inbox: short after work, long when idle."""
     if since_work_s < 5.0:
         return poll_s / 5
     return poll_s if since_work_s < 60.0 else 2 * poll_s

@@ -1,4 +1,4 @@
-"""A bundle on disk, checked before use: manifest, sizes, hashes, no links, no paths; a zip is unpacked within limits."""
+"""A bundle on disk, checked before use: manifest, sizes, hashes, no links, no paths; zips unpack within limits."""
 
 from __future__ import annotations
 

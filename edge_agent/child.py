@@ -15,6 +15,7 @@ import resource
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -86,63 +87,82 @@ def _measure(job: dict[str, Any], stage_fd: int) -> dict[str, Any]:
 
     buffer = np.ones(timing.CAPACITY, dtype=np.int64)  # written now, so that it counts as baseline and not as model
     statistics.summarise(np.arange(1.0, 65.0))
-    begin = time.perf_counter()
-    try:
-        import onnxruntime
-    except Exception as error:
-        raise _Fault("agent", f"onnxruntime cannot be imported: {error}; run `nas-edge doctor`") from None
+    phases_s = {"import": _seconds(_import_onnxruntime)}
     _stage(stage_fd, b"I")
-    imported_s, baseline_kib = time.perf_counter() - begin, _peak_kib()
+    baseline_kib = _peak_kib()
     _limit_memory(job["memory_limit_mib"])
     begin = time.perf_counter()
     session = open_session(model, settings=job)
     feeds = make_feeds(session, seed=job["seed"])
-    prepared_s, load_kib = time.perf_counter() - begin, _peak_kib()
+    phases_s["prepare"], load_kib = time.perf_counter() - begin, _peak_kib()
     _stage(stage_fd, b"P")
     if not sys.stdin.readline():
         raise _Fault("agent", "the agent went away before the measurement began")
+    answer = _time(session, feeds, plan=TierPlan(**job["plan"]), buffer=buffer, stage_fd=stage_fd)
+    answer["memory"] |= {
+        "baseline_kib": baseline_kib,
+        "peak_load_kib": load_kib,
+        "model_file_bytes": model.stat().st_size,
+    }
+    answer["phases_s"] |= phases_s
+    return answer
+
+
+def _time(session: Any, feeds: dict[str, Any], *, plan: TierPlan, buffer: Any, stage_fd: int) -> dict[str, Any]:
+    from edge_agent import statistics, timing
 
     def call(run: Any = session.run, feeds: Any = feeds) -> object:
         return run(None, feeds)
 
-    plan = TierPlan(**job["plan"])
     gc.disable()
     begin = time.perf_counter()
     warm = timing.warm_up(call, plan=plan)
-    warmup_s, switches = time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+    warmup_s, switches = time.perf_counter() - begin, _involuntary_switches()
     batch = timing.choose_batch(warm.median_ms, plan=plan)
     _stage(stage_fd, b"W")
     window = timing.time_calls(call, plan=plan, buffer=buffer, batch=batch)
     _stage(stage_fd, b"E")
-    switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - switches
-    run_kib = _peak_kib()
+    switches, run_kib = _involuntary_switches() - switches, _peak_kib()
     duration_s = (window.end_ns - window.start_ns) / 1e9
+    counts = {"n": window.n, "duration_s": duration_s, "warmup_n": warm.n, "cold_start_ms": warm.cold_start_ms}
     return {
-        "latency": {
-            "n": window.n,
-            "duration_s": duration_s,
-            "warmup_n": warm.n,
-            "cold_start_ms": warm.cold_start_ms,
-            **statistics.summarise(window.times_ms, single=batch == 1),
-        },
-        "memory": {
-            "baseline_kib": baseline_kib,
-            "peak_load_kib": load_kib,
-            "peak_run_kib": run_kib,
-            "model_file_bytes": model.stat().st_size,
-        },
+        "latency": counts | statistics.summarise(window.times_ms, single=batch == 1),
+        "memory": {"peak_run_kib": run_kib},
         "window_ns": [window.start_ns, window.end_ns],
         "runtime": {
-            "onnxruntime": onnxruntime.__version__,
-            "numpy": np.__version__,
+            **_versions(),
             "providers": session.get_providers(),
             "affinity": sorted(os.sched_getaffinity(0)),
             "batch": batch,
             "warmup_steady": warm.steady,
             "involuntary_switches": switches,
         },
-        "phases_s": {"import": imported_s, "prepare": prepared_s, "warmup": warmup_s, "window": duration_s},
+        "phases_s": {"warmup": warmup_s, "window": duration_s},
     }
+
+
+def _seconds(work: Callable[[], None]) -> float:
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+def _import_onnxruntime() -> None:
+    try:
+        import onnxruntime  # noqa: F401
+    except Exception as error:
+        raise _Fault("agent", f"onnxruntime cannot be imported: {error}; run `nas-edge doctor`") from None
+
+
+def _versions() -> dict[str, str]:
+    import numpy
+    import onnxruntime
+
+    return {"onnxruntime": onnxruntime.__version__, "numpy": numpy.__version__}
+
+
+def _involuntary_switches() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
 def open_session(model: Path, *, settings: dict[str, Any]) -> Any:

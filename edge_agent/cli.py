@@ -33,7 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--home", metavar="DIR", help=f"the board's folder (default: ${HOME_VARIABLE} or {DEFAULT_HOME})")
+    shared.add_argument(
+        "--home", metavar="DIR", help=f"the board's folder (default: ${HOME_VARIABLE} or {DEFAULT_HOME})"
+    )
     shared.add_argument("--debug", action="store_true", help="more log, and tracebacks")
     parser = argparse.ArgumentParser(prog="nas-edge", description="The agent and runtime of biglittle-nas on a board.")
     parser.add_argument("--version", action="version", version=f"nas-edge {__version__}")
@@ -57,7 +59,9 @@ def _parser() -> argparse.ArgumentParser:
 
     predict = commands.add_parser("predict", parents=[shared], help="classify images with a bundle")
     predict.add_argument("path", metavar="BUNDLE")
-    predict.add_argument("images", metavar="IMAGE", nargs="+", help=".npy (H, W, C) uint8, PPM or PGM; JPEG and PNG with Pillow")
+    predict.add_argument(
+        "images", metavar="IMAGE", nargs="+", help=".npy (H, W, C) uint8, PPM or PGM; JPEG and PNG with Pillow"
+    )
     predict.add_argument("--operating-point", metavar="NAME", help="default: the bundle's own")
     predict.add_argument("--json", action="store_true", help="for machines")
     return parser

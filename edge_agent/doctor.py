@@ -134,7 +134,9 @@ def check_gateway(home: Home, *, connect: Callable[..., Any] = open_mailbox) -> 
     try:
         config = home.config()
     except NotEnrolledError as error:
-        yield Check(name="enrolled", state="fail", found=str(error).split(";")[0], fix="nas-edge enroll HOST[:PORT] CODE")
+        yield Check(
+            name="enrolled", state="fail", found=str(error).split(";")[0], fix="nas-edge enroll HOST[:PORT] CODE"
+        )
         return
     yield Check(name="enrolled", state="ok", found=f"{config.board} (class {config.board_class})")
     yield from _check_connection(home, config, connect)

@@ -1,4 +1,4 @@
-"""What makes a board comparable with another: hardware, system and runtime. Stable from start to start; root injectable."""
+"""What makes a board comparable with another: hardware, system and runtime; the same at every start."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def cpu_model(root: Path = ROOT) -> str | None:
     for line in (_text(root / "proc/cpuinfo") or "").splitlines():
         name, _, value = line.partition(":")
         fields.setdefault(name.strip(), value.strip())
-    if name := fields.get("model name"):
-        return name
+    if model := fields.get("model name"):
+        return model
     if part := fields.get("CPU part"):
         return f"ARM implementer {fields.get('CPU implementer', '?')} part {part}"
     return None

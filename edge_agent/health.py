@@ -1,4 +1,4 @@
-"""The board's state at a moment: temperatures, throttling, clocks, load, memory. Unknown is None; the root is an argument."""
+"""The board's state at a moment: temperatures, throttling, clocks, load, memory. What is unknown is None."""
 
 from __future__ import annotations
 

@@ -141,8 +141,8 @@ def link_errors(where: str) -> Iterator[None]:
         raise
     except paramiko.AuthenticationException as error:
         raise RefusedError(
-            f"{where} does not accept this board ({error or 'authentication failed'}): its code is spent or its key was "
-            "removed; get a new code with `nas board add` and run `nas-edge enroll` again"
+            f"{where} does not accept this board ({error or 'authentication failed'}): its code is spent or its key "
+            "was removed; get a new code with `nas board add` and run `nas-edge enroll` again"
         ) from None
     except (paramiko.SSHException, EOFError, OSError) as error:
         raise LinkError(f"{where}: {error or type(error).__name__}; is the gateway up and reachable?") from None

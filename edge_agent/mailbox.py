@@ -82,7 +82,8 @@ class Mailbox(Protocol):
 
 def parse_inbox(names: list[str]) -> Inbox:
     """Return the ids in a listing; names that are no lease and no acknowledgement are ignored."""
-    leases, acknowledged = [], []
+    leases: list[str] = []
+    acknowledged: list[str] = []
     for name in sorted(names)[:_MAX_INBOX]:
         kind, _, rest = name.partition("-")
         identifier = rest.removesuffix(".json")
@@ -177,7 +178,8 @@ class SftpMailbox:
                 size = source.stat().st_size
                 if size != artifact.size_bytes:
                     raise ArtifactError(
-                        f"artefact {artifact.sha256} has {size} bytes on the gateway but {artifact.size_bytes} were announced"
+                        f"artefact {artifact.sha256} has {size} bytes on the gateway but {artifact.size_bytes} "
+                        "were announced"
                     )
                 _copy(source, part, size=artifact.size_bytes)
         except FileNotFoundError:

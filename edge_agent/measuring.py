@@ -1,4 +1,4 @@
-"""The parent's side of one measurement: starts the child, keeps its deadlines, reads its answer. No onnxruntime here."""
+"""The parent's side of one measurement: starts the child, keeps its deadlines, reads its answer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from typing import IO, Any
 from edge_agent.errors import StoppedError
 from edge_agent.health import memory_available_kib, oom_kill_count
 from edge_agent.launch import kill_group, start_module
-from edge_agent.records import Energy, Latency, Memory, RecordError, RuntimeSettings, Tier
+from edge_agent.records import Energy, Latency, Memory, RuntimeSettings, Tier
 from edge_agent.sensors import EnergySensor, Sampler
 from edge_agent.tiers import TIERS, TierPlan
 from edge_agent.verdict import ChildEnd, Verdict, judge
@@ -42,6 +42,22 @@ class Measurement:
     phases_s: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Supervision:
+    """What goes on beside a measurement.
+
+    `while_preparing` is called about once a second until the model is prepared, then `before_timing` once, while the
+    child waits. `stop_fd` becomes readable when the agent is to stop; at `give_up_at` of time.monotonic() the result
+    would be worth nothing. `on_start` is told the child's process id.
+    """
+
+    while_preparing: Callable[[], None] = lambda: None
+    before_timing: Callable[[], object] = lambda: None
+    on_start: Callable[[int], object] = lambda pid: None
+    stop_fd: int | None = None
+    give_up_at: float | None = None
+
+
 def quiet_s(tier: Tier) -> float:
     """Return how long a measurement at this tier stays silent at most, once the model is prepared."""
     plan = TIERS[tier]
@@ -55,11 +71,7 @@ def measure_file(
     settings: RuntimeSettings,
     work: Path,
     sensor: EnergySensor | None = None,
-    before_timing: Callable[[], None] = lambda: None,
-    while_preparing: Callable[[], None] = lambda: None,
-    stop_fd: int | None = None,
-    give_up_at: float | None = None,
-    on_start: Callable[[int], None] = lambda pid: None,
+    supervision: Supervision = Supervision(),
 ) -> Measurement:
     """Measure one ONNX file in a fresh child process; whatever the child does, a Measurement comes back.
 
@@ -69,14 +81,10 @@ def measure_file(
         settings: Provider, threads, arena, deadlines and memory limit.
         work: A folder for the exchange with the child.
         sensor: Where energy is read, or None.
-        before_timing: Called once when the model is prepared, while the child waits.
-        while_preparing: Called about once a second until then.
-        stop_fd: A descriptor that becomes readable when the agent is to stop.
-        give_up_at: A time of time.monotonic() after which the result would be worth nothing.
-        on_start: Told the child's process id.
+        supervision: Who is called meanwhile, and what ends the measurement early.
 
     Raises:
-        StoppedError: If `stop_fd` became readable; the child is dead by then.
+        StoppedError: If the supervision's `stop_fd` became readable; the child is dead by then.
     """
     begin = time.monotonic()
     plan = TIERS[tier]
@@ -87,11 +95,10 @@ def measure_file(
             plan=plan,
             settings=settings,
             folder=folder,
-            stop_fd=stop_fd,
-            give_up_at=give_up_at,
+            supervision=supervision,
             idle_s=plan.idle_baseline_s if sampler else 0.0,
         )
-        end = run.follow(model, before_timing=before_timing, while_preparing=while_preparing, on_start=on_start)
+        end = run.follow(model)
         return _read(end, sampler=sampler, idle_ns=run.idle_ns, wall_s=time.monotonic() - begin)
     finally:
         if sampler:
@@ -104,21 +111,13 @@ class _Run:
     plan: TierPlan
     settings: RuntimeSettings
     folder: Path
-    stop_fd: int | None
-    give_up_at: float | None
+    supervision: Supervision
     idle_s: float
     stages: str = ""
     gave_up: bool = False
     idle_ns: tuple[int, int] | None = None
 
-    def follow(
-        self,
-        model: Path,
-        *,
-        before_timing: Callable[[], None],
-        while_preparing: Callable[[], None],
-        on_start: Callable[[int], None],
-    ) -> ChildEnd:
+    def follow(self, model: Path) -> ChildEnd:
         """Run the child to its end, whatever that is."""
         kills_before = oom_kill_count()
         stage_fd, child_fd = os.pipe()
@@ -127,8 +126,8 @@ class _Run:
             process = start_module("edge_agent.child", arguments=arguments, pass_fds=[child_fd], stderr=errors)
             os.close(child_fd)
             try:
-                on_start(process.pid)
-                timed_out = self._converse(process, stage, self._job(model), before_timing, while_preparing)
+                self.supervision.on_start(process.pid)
+                timed_out = self._converse(process, stage, self._job(model))
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(timeout=0 if timed_out else 5)
             finally:
@@ -164,14 +163,7 @@ class _Run:
     def _measure_timeout_s(self) -> float:
         return max(self.settings.measure_timeout_s, self.plan.max_warmup_s + self.plan.max_window_s + 30.0)
 
-    def _converse(
-        self,
-        process: subprocess.Popen[bytes],
-        stage: IO[bytes],
-        job: bytes,
-        before_timing: Callable[[], None],
-        while_preparing: Callable[[], None],
-    ) -> str | None:
+    def _converse(self, process: subprocess.Popen[bytes], stage: IO[bytes], job: bytes) -> str | None:
         """Talk with the child until it closes its pipe; return the deadline that it missed, if it did."""
         _say(process, job)
         limit_s = self.settings.prepare_timeout_s
@@ -185,12 +177,12 @@ class _Run:
             if heard is None and time.monotonic() >= prepare_end:
                 return f"prepare_timeout_s of {limit_s:g} passed"
             if heard is None:
-                while_preparing()
-        before_timing()
+                self.supervision.while_preparing()
+        self.supervision.before_timing()
         self._rest()
         _say(process, b"go\n")
         limit_s = self._measure_timeout_s()
-        end = min(time.monotonic() + limit_s, self.give_up_at or float("inf"))
+        end = min(time.monotonic() + limit_s, self.supervision.give_up_at or float("inf"))
         while (heard := self._hear(stage, until=end)) != "":
             if heard is None:
                 return self._give_up() if self._is_late() else f"measure_timeout_s of {limit_s:g} passed"
@@ -200,7 +192,9 @@ class _Run:
         """Leave the board idle for the baseline of its power, if the tier has one and there is a sensor."""
         if self.idle_s > 0:
             begin_ns = time.perf_counter_ns()
-            if select.select([] if self.stop_fd is None else [self.stop_fd], [], [], self.idle_s)[0]:
+            if select.select(
+                [] if self.supervision.stop_fd is None else [self.supervision.stop_fd], [], [], self.idle_s
+            )[0]:
                 raise StoppedError("the agent was asked to stop while it measured")
             self.idle_ns = (begin_ns, time.perf_counter_ns())
 
@@ -209,13 +203,13 @@ class _Run:
         return "the lease's deadline passed before there was a result"
 
     def _is_late(self) -> bool:
-        return self.give_up_at is not None and time.monotonic() >= self.give_up_at
+        return self.supervision.give_up_at is not None and time.monotonic() >= self.supervision.give_up_at
 
     def _hear(self, stage: IO[bytes], *, until: float) -> str | None:
         """Return new stage letters, "" when the child closed the pipe, None when time is up."""
-        watched: list[Any] = [stage] if self.stop_fd is None else [stage, self.stop_fd]
+        watched: list[Any] = [stage] if self.supervision.stop_fd is None else [stage, self.supervision.stop_fd]
         ready, _, _ = select.select(watched, [], [], max(0.0, until - time.monotonic()))
-        if self.stop_fd is not None and self.stop_fd in ready:
+        if self.supervision.stop_fd is not None and self.supervision.stop_fd in ready:
             raise StoppedError("the agent was asked to stop while it measured")
         if stage not in ready:
             return None
@@ -249,9 +243,7 @@ def _tail(errors: IO[bytes]) -> str:
     return " ".join(errors.read().decode(errors="replace").split())
 
 
-def _read(
-    end: ChildEnd, *, sampler: Sampler | None, idle_ns: tuple[int, int] | None, wall_s: float
-) -> Measurement:
+def _read(end: ChildEnd, *, sampler: Sampler | None, idle_ns: tuple[int, int] | None, wall_s: float) -> Measurement:
     verdict = judge(end)
     if verdict.status != "ok" or end.answer is None:
         return Measurement(verdict=verdict, phases_s={"wall": wall_s})

@@ -1,4 +1,4 @@
-"""A look into an ONNX file before onnxruntime sees it, without onnx: is it whole, does it keep everything inside itself.
+"""A look into an ONNX file before onnxruntime sees it, without onnx: is it whole, and all in itself?
 
 ONNX is protobuf. The walk below follows only the fields that can hold tensors, reads no tensor data, and refuses
 weights in other files, since a model from the network must not make the board open paths of its choosing. Field numbers

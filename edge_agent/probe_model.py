@@ -1,4 +1,4 @@
-"""The smallest real model: one matrix product, 1x4 by 4x4 (ONNX opset 13, IR 7), to see whether onnxruntime works here."""
+"""The smallest real model: one matrix product, 1x4 by 4x4 (ONNX opset 13, IR 7): does onnxruntime work here?"""
 
 from __future__ import annotations
 

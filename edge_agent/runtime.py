@@ -53,7 +53,7 @@ class Prediction:
 
 
 class Normaliser:
-    """uint8 (H, W, C) to float32 (1, C, H, W), `(x / 255 - mean) / std` by channel, through a table of the 256 values."""
+    """uint8 (H, W, C) to float32 (1, C, H, W), `(x / 255 - mean) / std` by channel, by a table of the 256 values."""
 
     def __init__(self, spec: InputSpec) -> None:
         """Make the tables."""
@@ -68,7 +68,8 @@ class Normaliser:
             image = image[:, :, None]
         if image.dtype != np.uint8 or image.shape != self._shape:
             raise ValueError(
-                f"image is {image.dtype} {image.shape} but must be uint8 {self._shape}, (height, width, channels); resize it"
+                f"image is {image.dtype} {image.shape} but must be uint8 {self._shape}, (height, width, channels); "
+                "resize it"
             )
         height, width, channels = self._shape
         out = np.empty((1, channels, height, width), dtype=np.float32)
@@ -168,9 +169,9 @@ class Pair:
         mismatches = max(report.route_mismatches, report.label_mismatches)
         if not report.max_abs_error <= allowed or mismatches > _MAX_MISMATCH_SHARE * report.n:
             raise BundleError(
-                f"parity failed on {report.n} inputs: logits differ by {report.max_abs_error:.2g} (allowed {allowed:.2g}), "
-                f"{report.route_mismatches} routes and {report.label_mismatches} labels differ; this onnxruntime "
-                f"{onnxruntime.__version__} computes another thing than the exporter did"
+                f"parity failed on {report.n} inputs: logits differ by {report.max_abs_error:.2g} (allowed "
+                f"{allowed:.2g}), {report.route_mismatches} routes and {report.label_mismatches} labels differ; this "
+                f"onnxruntime {onnxruntime.__version__} computes another thing than the exporter did"
             )
         return report
 
@@ -232,7 +233,9 @@ def _wired(little: Any, big_inputs: list[str]) -> tuple[str, ...]:
     have = {value.name for value in little.get_outputs()}
     carries = [name for name in big_inputs if name not in ("image", "little_logits")]
     wanted = ("logits", "score", *carries)
-    if missing := [name for name in wanted if name not in have or not (name in wanted[:2] or name.startswith("carry_"))]:
+    if missing := [
+        name for name in wanted if name not in have or not (name in wanted[:2] or name.startswith("carry_"))
+    ]:
         raise BundleError(f"little.onnx does not give {', '.join(missing)}; its outputs are {', '.join(sorted(have))}")
     return wanted
 
@@ -243,5 +246,7 @@ def _thresholds(point: OperatingPoint, *, classes: int) -> npt.NDArray[np.float6
         return np.full(classes, -np.inf if point.threshold == "never" else np.inf)
     values = np.asarray(point.threshold, dtype=np.float64).reshape(-1)
     if len(values) not in (1, classes):
-        raise BundleError(f"operating point {point.name!r} has {len(values)} thresholds but the bundle {classes} classes")
+        raise BundleError(
+            f"operating point {point.name!r} has {len(values)} thresholds but the bundle {classes} classes"
+        )
     return np.broadcast_to(values, (classes,))

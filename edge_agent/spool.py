@@ -1,4 +1,4 @@
-"""Results on the board's disk until the gateway has acknowledged them: nothing measured is lost by a crash or an outage."""
+"""Results on the board's disk until the gateway has acknowledged them: no crash or outage loses them."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def mean_ci95(times_ms: RawTimes, *, seed: int = 0) -> tuple[float, float]:
 
 
 def drift_fraction(times_ms: Times) -> float | None:
-    """Return how much the time grew over the window as a share of the median (Theil-Sen over blocks), None for n < 32."""
+    """Return how much the time grew over the window as a share of the median (Theil-Sen), None for n < 32."""
     if len(times_ms) < 32:
         return None
     blocks = block_means(times_ms)

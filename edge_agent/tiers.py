@@ -12,8 +12,9 @@ class TierPlan:
     """When warm-up and timing of one tier end, and what it asks of the board.
 
     Timing ends when `min_n` inferences and `min_window_s` are both reached and the confidence interval's half-width is
-    at most `ci_fraction` of the mean (if the tier has such a target); in any case at `max_window_s`. Warm-up ends after `warmup_n` runs and `min_warmup_s`, and, if `steady_fraction` is given,
-    once the medians of two neighbouring windows of 1 s differ by less than that; in any case at `max_warmup_s`.
+    at most `ci_fraction` of the mean (if the tier has such a target); in any case at `max_window_s`. Warm-up ends after
+    `warmup_n` runs and `min_warmup_s`, and, if `steady_fraction` is given, once the medians of two neighbouring windows
+    of 1 s differ by less than that; in any case at `max_warmup_s`.
     """
 
     min_n: int

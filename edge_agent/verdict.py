@@ -20,9 +20,9 @@ _KINDS: dict[str, tuple[Status, Fault]] = {
 class ChildEnd:
     """How a child ended.
 
-    `stages` are the letters it sent (see child.py), `returncode` is negative for a signal, `timed_out` names the
-    deadline that the parent enforced (the lease's own if `gave_up`), `oom_kills` is how many processes the kernel killed for memory meanwhile (None:
-    unknown), `answer` is the decoded answer file, or None if there was none that could be read.
+    `stages` are the letters it sent (see child.py). `returncode` is negative for a signal. `timed_out` names the
+    deadline that the parent enforced, the lease's own if `gave_up`. `oom_kills` is how many processes the kernel killed
+    for memory meanwhile (None: unknown). `answer` is the decoded answer file, None if there was none to read.
     """
 
     stages: str
@@ -65,7 +65,7 @@ def judge(end: ChildEnd) -> Verdict:
 
 def _judge_signal(end: ChildEnd, imported: bool) -> Verdict:
     number = -end.returncode
-    name = signal.Signals(number).name if number in iter(signal.Signals) else f"signal {number}"
+    name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
     if number == signal.SIGXCPU:
         return Verdict(status="infeasible_timeout", fault="model", cause="used up its CPU time (SIGXCPU)")
     if number == signal.SIGKILL:

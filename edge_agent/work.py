@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edge_agent.health import read_health, throttle_cause
 from edge_agent.lifetime import StopSignal
-from edge_agent.measuring import grade_window, measure_file, new_result_id, quiet_s
+from edge_agent.measuring import Supervision, grade_window, measure_file, new_result_id, quiet_s
 from edge_agent.records import Fault, Lease, Result, Status
 from edge_agent.sensors import EnergySensor
 from edge_agent.verdict import Verdict
@@ -77,10 +77,12 @@ def measure_lease(
         settings=lease.settings,
         work=work,
         sensor=sensor,
-        before_timing=lambda: beat(quiet_s(lease.tier)),
-        while_preparing=lambda: beat(None),
-        stop_fd=stop.fileno(),
-        give_up_at=give_up_at,
+        supervision=Supervision(
+            while_preparing=lambda: beat(None),
+            before_timing=lambda: beat(quiet_s(lease.tier)),
+            stop_fd=stop.fileno(),
+            give_up_at=give_up_at,
+        ),
     )
     after = read_health()
     verdict = grade_window(measured, tier=lease.tier)

@@ -1,4 +1,4 @@
-"""Sampling a sensor from a process of its own, at jittered intervals, so that it never beats with the inference period."""
+"""Sampling a sensor from a process of its own, at jittered intervals, so that it beats with nothing."""
 
 from __future__ import annotations
 

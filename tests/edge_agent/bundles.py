@@ -67,7 +67,9 @@ def make_bundle(folder: Path, *, size: int = 8, n: int = 16, change: dict[str, b
         operating_points=points,
         default_operating_point="half",
         variants=(
-            Variant(precision="fp32", little="little.onnx", big="big.onnx", parity="parity.npz", operating_points=points),
+            Variant(
+                precision="fp32", little="little.onnx", big="big.onnx", parity="parity.npz", operating_points=points
+            ),
         ),
         provenance={},
     )

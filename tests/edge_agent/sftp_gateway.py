@@ -84,7 +84,9 @@ class SftpGateway:
         (self.root / board / "artifacts" / digest).write_bytes(data)
         return Artifact(sha256=digest, size_bytes=len(data))
 
-    def put_lease(self, model: Artifact, *, lease_id: str = "l1", token: int = 1, board: str = "pi", **more: Any) -> Lease:
+    def put_lease(
+        self, model: Artifact, *, lease_id: str = "l1", token: int = 1, board: str = "pi", **more: Any
+    ) -> Lease:
         values: dict[str, Any] = {
             "board_class": "x86",
             "tier": "probe",

@@ -25,7 +25,7 @@ from edge_agent.home import BoardConfig, Home
 from edge_agent.measuring import Measurement
 from edge_agent.records import AgentSettings
 from edge_agent.verdict import Verdict
-from tests.edge_agent.boards import jetson, raspberry_pi, rapl, tree
+from tests.edge_agent.boards import jetson, rapl, raspberry_pi, tree
 
 
 def test_a_pis_health_is_read_from_its_files(tmp_path: Path) -> None:

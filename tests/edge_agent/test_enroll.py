@@ -91,7 +91,12 @@ def test_a_damaged_code_says_how_one_looks(text: str, message: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "host", "port"),
-    [("head", "head", 8022), ("10.0.0.1:22", "10.0.0.1", 22), ("[::1]", "::1", 8022), ("[fe80::1]:2222", "fe80::1", 2222)],
+    [
+        ("head", "head", 8022),
+        ("10.0.0.1:22", "10.0.0.1", 22),
+        ("[::1]", "::1", 8022),
+        ("[fe80::1]:2222", "fe80::1", 2222),
+    ],
 )
 def test_addresses_have_a_host_and_perhaps_a_port(text: str, host: str, port: int) -> None:
     assert parse_address(text) == (host, port)

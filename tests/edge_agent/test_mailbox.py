@@ -37,7 +37,9 @@ def test_an_artefact_arrives_whole_and_is_kept(mailbox: SftpMailbox, gateway: Sf
     gateway.start()
 
 
-def test_a_broken_transfer_is_taken_up_where_it_ended(mailbox: SftpMailbox, gateway: SftpGateway, enrolled: Home) -> None:
+def test_a_broken_transfer_is_taken_up_where_it_ended(
+    mailbox: SftpMailbox, gateway: SftpGateway, enrolled: Home
+) -> None:
     artifact = gateway.put_artifact(DATA)
     part = enrolled.cache_path / f"{artifact.sha256}.part"
     part.write_bytes(DATA[:2_000_001])
@@ -110,7 +112,16 @@ def test_an_oversized_record_is_refused(mailbox: SftpMailbox, gateway: SftpGatew
 
 
 @pytest.mark.parametrize(
-    "name", ["lease-../../etc.json", "lease-.json", "lease-A.json", "lease-a", "ack-/x.json", "other.json", "lease-a.json.part"]
+    "name",
+    [
+        "lease-../../etc.json",
+        "lease-.json",
+        "lease-A.json",
+        "lease-a",
+        "ack-/x.json",
+        "other.json",
+        "lease-a.json.part",
+    ],
 )
 def test_names_that_are_no_ids_are_ignored(name: str) -> None:
     inbox = parse_inbox([name, "lease-good.json"])
@@ -136,7 +147,7 @@ def test_a_host_key_of_another_type_is_refused(enrolled: Home) -> None:
 
 def test_a_revoked_board_is_told_to_enrol_again(enrolled: Home, gateway: SftpGateway) -> None:
     gateway.boards.clear()
-    with pytest.raises(RefusedError, match="does not accept this board .*get a new code with `nas board add`"):
+    with pytest.raises(RefusedError, match=r"does not accept this board .*get a new code with `nas board add`"):
         open_mailbox(enrolled, enrolled.config())
 
 

@@ -18,7 +18,7 @@ import pytest
 from edge_agent import measuring
 from edge_agent.errors import StoppedError
 from edge_agent.lifetime import StopSignal
-from edge_agent.measuring import Measurement, measure_file
+from edge_agent.measuring import Measurement, Supervision, measure_file
 from edge_agent.records import RuntimeSettings
 from edge_agent.tiers import TIERS
 from tests.edge_agent.models import big_model, endless_model, external_data_model, greedy_model, little_model
@@ -120,8 +120,7 @@ def test_every_signal_has_its_meaning(
         tier="probe",
         settings=RuntimeSettings(),
         work=tmp_path,
-        on_start=children.append,
-        before_timing=lambda: os.kill(children[0], number),
+        supervision=Supervision(on_start=children.append, before_timing=lambda: os.kill(children[0], number)),
     )
     assert (measured.verdict.status, measured.verdict.fault) == (status, fault)
     assert cause in (measured.verdict.cause or "")
@@ -136,8 +135,7 @@ def test_a_stop_ends_the_child_within_a_moment(model_path: Path, tmp_path: Path)
             tier="screen",
             settings=RuntimeSettings(),
             work=tmp_path,
-            stop_fd=stop.fileno(),
-            on_start=children.append,
+            supervision=Supervision(stop_fd=stop.fileno(), on_start=children.append),
         )
     assert not Path(f"/proc/{children[0]}").exists()
     stop.close()
@@ -149,7 +147,7 @@ def test_a_lease_that_ran_out_is_given_up(model_path: Path, tmp_path: Path) -> N
         tier="screen",
         settings=RuntimeSettings(),
         work=tmp_path,
-        give_up_at=time.monotonic() + 1.5,
+        supervision=Supervision(give_up_at=time.monotonic() + 1.5),
     )
     assert measured.latency is None
     assert (measured.verdict.status, measured.verdict.fault) == ("agent_error", "infra")
@@ -163,7 +161,7 @@ def test_the_child_waits_for_the_parents_traffic_before_it_times(model_path: Pat
         tier="probe",
         settings=RuntimeSettings(),
         work=tmp_path,
-        before_timing=lambda: (time.sleep(0.5), order.append("quiet")),
+        supervision=Supervision(before_timing=lambda: (time.sleep(0.5), order.append("quiet"))),
     )
     assert order == ["quiet"]
     assert measured.latency is not None

@@ -14,7 +14,7 @@ from edge_agent.sensors.discovery import unreadable_sensor_fix
 from edge_agent.sensors.rapl import RaplSensor, find_rapl
 from edge_agent.sensors.sampler import coverage
 from edge_agent.sensors.sensor import Sample
-from tests.edge_agent.boards import raspberry_pi, rapl
+from tests.edge_agent.boards import rapl, raspberry_pi
 
 S = 1_000_000_000
 
