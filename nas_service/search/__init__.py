@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from nas_service.choice_space import ChoiceSpace, Point
 from nas_service.errors import InvalidRequestError
 from nas_service.search.asktell import AskTell, ProposerFactory, SearchSetting
+from nas_service.search.auto import AutoProposer
 from nas_service.search.evolution import EvolutionProposer
 from nas_service.search.ledger import checked_objectives
+from nas_service.search.linas import LinasProposer
 from nas_service.search.nsga2 import Nsga2Proposer
 from nas_service.search.random_search import RandomProposer
 from nas_service.search.searcher import Searcher, Told
@@ -26,6 +28,8 @@ SEARCHERS: dict[str, ProposerFactory] = {
     "nsga2": Nsga2Proposer,
     "evolution": EvolutionProposer,
     "tpe": TpeProposer,
+    "linas": LinasProposer,
+    "auto": AutoProposer,
 }
 
 

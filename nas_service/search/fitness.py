@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import moocore
 import numpy as np
 
 from nas_service.front import Floats, adaptive_reference, hypervolume, non_dominated
@@ -43,6 +44,9 @@ def best_candidates(points: Floats, owners: Owners, *, limit: int) -> list[tuple
 def exclusive_hypervolumes(points: Floats, owners: Owners) -> dict[int, float]:
     """Candidate -> the hypervolume that a layer (n, d) loses without the candidate's points."""
     reference = adaptive_reference(points)
+    if points.shape[1] > 1 and len(np.unique(owners)) == len(owners):
+        volumes = moocore.hv_contributions(np.ascontiguousarray(points), ref=reference)
+        return {int(c): float(v) for c, v in zip(owners, volumes, strict=True)}
     whole = hypervolume(points, reference)
     return {int(c): whole - hypervolume(points[owners != c], reference) for c in np.unique(owners)}
 
