@@ -15,11 +15,19 @@ from typing import Any
 
 from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError, StatementError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    NoSuchModuleError,
+    OperationalError,
+    StatementError,
+    TimeoutError,
+)
 
 from nas_service.errors import ConflictError, InvalidRequestError, RetryableError
 
 LOCK_TIMEOUT_S = 30
+_MOST_CONNECTIONS = 64  # more than the threads of one server process
 _WRITE = "nas_write"
 _WRITERS_LOCK = 0x6E61735F77726974  # "nas_writ": any number that others do not use
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -33,7 +41,13 @@ class Database:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         options: dict[str, Any] = {"timeout": LOCK_TIMEOUT_S, "check_same_thread": False} if self.is_sqlite else {}
         try:
-            self._engine = create_engine(self.url, connect_args=options)
+            self._engine = create_engine(
+                self.url,
+                connect_args=options,
+                pool_pre_ping=not self.is_sqlite,  # a server that was restarted costs nobody an error
+                max_overflow=_MOST_CONNECTIONS,
+                pool_timeout=LOCK_TIMEOUT_S,
+            )
         except (NoSuchModuleError, ModuleNotFoundError) as error:
             raise InvalidRequestError(
                 f"the database {self.name} needs a driver that is not installed ({error}); "
@@ -111,6 +125,8 @@ class Database:
             yield
         except OperationalError as error:
             raise RetryableError(f"the store {self.name} cannot be used now: {error.orig}; try again") from error
+        except TimeoutError as error:
+            raise RetryableError(f"the store {self.name} has no connection free now; try again") from error
         except DatabaseError as error:
             if isinstance(error.orig, sqlite3.DatabaseError) and "not a database" in str(error.orig):
                 raise InvalidRequestError(

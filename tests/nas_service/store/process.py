@@ -1,13 +1,13 @@
-"""One process of several that use a store at once: `python -m tests.nas_service.store.process WHAT URL ...`."""
+"""What one process of several does to a store that all use at once."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
+from multiprocessing.process import BaseProcess
 
 from sqlalchemy import select, update
 
@@ -17,22 +17,31 @@ from nas_service.store.database import Database
 from nas_service.store.jobs import JobStore
 from nas_service.store.tables import jobs
 
+# Children are forked from a server that has the imports and no threads: quick, and safe beside other tests.
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["tests.nas_service.store.process"])
 
-def start(what: str, url: str, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.nas_service.store.process", what, url, *arguments]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+def start(what: Callable[..., None], url: str, *arguments: str | int) -> BaseProcess:
+    process = _CONTEXT.Process(target=_run, args=(what, url, *arguments))
+    process.start()
+    return process
 
 
-def count(database: Database, job_id: str, times: str) -> None:
-    for _ in range(int(times)):
+def _run(what: Callable[..., None], url: str, *arguments: str | int) -> None:
+    what(Database(url), *arguments)
+
+
+def count(database: Database, job_id: str, times: int) -> None:
+    for _ in range(times):
         with database.transaction() as connection:
             number = int(connection.execute(select(jobs.c.message).where(jobs.c.id == job_id)).scalar_one() or 0)
             connection.execute(update(jobs).where(jobs.c.id == job_id).values(message=str(number + 1)))
 
 
-def ask(database: Database, job_id: str, first: str, times: str) -> None:
+def ask(database: Database, job_id: str, first: int, times: int) -> None:
     store, events = CandidateStore(database), JobStore(database)
-    for gene in range(int(first), int(first) + int(times)):
+    for gene in range(first, first + times):
         store.asked(job_id, 0, "random", [({"gene": gene}, f"phenotype {gene}", {}, {})])
         events.append_event(job_id, "asked", f"{gene}")
 
@@ -58,15 +67,3 @@ def die_finishing(database: Database, candidate_id: str) -> None:
     store = _DiesBetween(database)
     candidate = replace(store.get(candidate_id), status=CandidateStatus.FINISHED, accuracies={"big": 90.0})
     store.finish(candidate, {"told": 2})
-
-
-PARTS: dict[str, Callable[..., None]] = {
-    "count": count,
-    "ask": ask,
-    "migrate": migrate,
-    "die_in_transaction": die_in_transaction,
-    "die_finishing": die_finishing,
-}
-
-if __name__ == "__main__":
-    PARTS[sys.argv[1]](Database(sys.argv[2]), *sys.argv[3:])

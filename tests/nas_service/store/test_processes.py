@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import signal
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.process import BaseProcess
+from typing import Any
 
 import pytest
 from sqlalchemy import inspect
@@ -9,31 +12,41 @@ from sqlalchemy import inspect
 from nas_service.errors import RetryableError
 from nas_service.store import Store, database
 from nas_service.store.database import Database
-from nas_service.store.jobs import Job
-from tests.nas_service.store.process import start
+from nas_service.store.jobs import Job, JobStore
+from tests.nas_service.store.process import ask, count, die_finishing, die_in_transaction, migrate, start
 
 
-def run_together(*commands: tuple[str, ...]) -> None:
-    running = [start(*command) for command in commands]
-    for process in running:
-        assert (process.communicate(timeout=120)[1], process.returncode) == ("", 0)
+def end_of(process: BaseProcess) -> int | None:
+    process.join(timeout=120)
+    return process.exitcode
+
+
+def run_together(*parts: tuple[Any, ...]) -> None:
+    running = [start(*part) for part in parts]
+    assert [end_of(process) for process in running] == [0] * len(parts)
 
 
 def test_four_processes_that_read_then_write_lose_nothing(store: Store, job: Job, url: str) -> None:
-    run_together(*[("count", url, job.id, "50")] * 4)
+    run_together(*[(count, url, job.id, 50)] * 4)
     assert store.jobs.get(job.id).message == "200"
 
 
 def test_four_processes_that_ask_number_candidates_without_gaps(store: Store, job: Job, url: str) -> None:
-    run_together(*[("ask", url, job.id, str(first), "20") for first in (0, 10, 20, 30)])  # half overlap
+    run_together(*[(ask, url, job.id, first, 20) for first in (0, 10, 20, 30)])  # half overlap
     listed = store.candidates.list(job.id)
     assert [c.number for c in listed] == list(range(1, 51))
     assert {c.architecture["gene"] for c in listed} == set(range(50))
     assert len(store.jobs.events(job.id)) == 1 + 80
 
 
+def test_forty_threads_share_one_store(store: Store, job: Job) -> None:
+    with ThreadPoolExecutor(40) as threads:
+        ids = list(threads.map(lambda n: store.jobs.append_event(job.id, "epoch", str(n)), range(80)))
+    assert sorted(ids) == [event.id for event in store.jobs.events(job.id)][1:]
+
+
 def test_processes_that_migrate_at_once_make_the_tables_once(url: str) -> None:
-    run_together(*[("migrate", url)] * 3)
+    run_together(*[(migrate, url)] * 3)
     opened = Database(url)
     with opened.reading() as connection:
         assert {"jobs", "candidates", "alembic_version"} <= set(inspect(connection).get_table_names())
@@ -41,9 +54,8 @@ def test_processes_that_migrate_at_once_make_the_tables_once(url: str) -> None:
 
 
 def test_a_process_killed_in_a_transaction_leaves_nothing_and_blocks_nobody(store: Store, job: Job, url: str) -> None:
-    process = start("die_in_transaction", url, job.id)
-    process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGKILL
+    process = start(die_in_transaction, url, job.id)
+    assert end_of(process) == -signal.SIGKILL
     assert store.jobs.get(job.id).message is None
     store.jobs.beat(job.id, now=1.0)
     assert store.jobs.get(job.id).heartbeat_at == 1.0
@@ -52,9 +64,8 @@ def test_a_process_killed_in_a_transaction_leaves_nothing_and_blocks_nobody(stor
 def test_a_process_killed_while_finishing_keeps_neither_candidate_nor_state(store: Store, job: Job, url: str) -> None:
     [asked] = store.candidates.asked(job.id, 0, "random", [({"gene": 1}, "p", {}, {})])
     store.candidates.save_search_state(job.id, 0, {"told": 1})
-    process = start("die_finishing", url, asked.id)
-    process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGKILL
+    process = start(die_finishing, url, asked.id)
+    assert end_of(process) == -signal.SIGKILL
     assert store.candidates.get(asked.id) == asked
     assert store.candidates.search_state(job.id, 0) == {"told": 1}
 
@@ -65,16 +76,10 @@ def test_a_lock_held_too_long_is_retryable_and_a_reader_never_waits(
     monkeypatch.setattr(database, "LOCK_TIMEOUT_S", 1)
     other = Database(url)
     with store.database.transaction():
-        assert other_message(other, job) is None
+        assert JobStore(other).get(job.id).message is None
         with pytest.raises(RetryableError, match=r"cannot be used now: .*; try again"), other.transaction():
             pass
     other.close()
-
-
-def other_message(other: Database, job: Job) -> str | None:
-    from nas_service.store.jobs import JobStore
-
-    return JobStore(other).get(job.id).message
 
 
 def test_an_exception_undoes_the_whole_transaction(store: Store, job: Job) -> None:
