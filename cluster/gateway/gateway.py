@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from cluster.gateway.folders import GatewayFolders
-from cluster.gateway.host_key import ensure_host_key, fingerprint
+from cluster.gateway.host_key import ensure_host_key, fingerprint, public_line
 from cluster.gateway.mailroom import Mailroom, run_until
 from cluster.gateway.port import bind_fixed
-from cluster.gateway.server import BoardServer, ServerLimits
+from cluster.gateway.server import ENROL_USER, BoardServer, ServerLimits
 from edge_agent.records import EnrolmentAnswer, EnrolmentCode, EnrolmentRequest, RuntimeSettings
 from nas_service.errors import InvalidRequestError, NasError
 from nas_service.fleet import Board, BoardClass
@@ -85,6 +85,7 @@ class Gateway:
         self._server: BoardServer | None = None
         self._port = 0
         self._fingerprint = ""
+        self._host_key_line = ""
 
     def start(self) -> Gateway:
         """Open the SSH server, begin the rounds, and return self.
@@ -93,7 +94,7 @@ class Gateway:
             NasError: The port is taken, or the host key cannot be read.
         """
         key = ensure_host_key(self._folders.host_key)
-        self._fingerprint = fingerprint(key)
+        self._fingerprint, self._host_key_line = fingerprint(key), public_line(key)
         self._folders.boards.mkdir(parents=True, exist_ok=True)
         room = Mailroom(self._folders, fleet=self._store.fleet, files=self._store.files)
         room.begin()
@@ -104,7 +105,7 @@ class Gateway:
         self._launch("gateway-ssh", self._run_loop)
         listening = bind_fixed(self._folders.port, self._wanted_port, lambda port: self._listen(port))
         self._port = listening
-        self._launch("gateway-mailroom", lambda: run_until(self._wait, room))
+        self._launch("gateway-mailroom", lambda: self._go_round(room))
         log.info("gateway listens on %s:%d, host key %s", self._bind, self._port, self._fingerprint)
         return self
 
@@ -120,6 +121,11 @@ class Gateway:
             thread.join(timeout=10)
         if not self._loop.is_running() and not self._loop.is_closed():
             self._loop.close()
+
+    @property
+    def host_key_line(self) -> str:
+        """The server's public key, `ssh-ed25519 AAAA...`, as known_hosts files hold it."""
+        return self._host_key_line
 
     def store_artifact(self, data: bytes) -> str:
         """Keep an ONNX file for the boards and return its SHA-256."""
@@ -199,6 +205,20 @@ class Gateway:
     def _listen(self, port: int) -> int:
         assert self._server is not None
         return asyncio.run_coroutine_threadsafe(self._server.listen(self._bind, port), self._loop).result(timeout=10)
+
+    def _go_round(self, room: Mailroom) -> None:
+        def stop(seconds: float) -> bool:
+            self._drop_removed(room)
+            return self._wait(seconds)
+
+        run_until(stop, room)
+
+    def _drop_removed(self, room: Mailroom) -> None:
+        """Drop the boards that some other process has removed from the store."""
+        assert self._server is not None
+        for user in self._server.connected():
+            if user not in room.present and user != ENROL_USER and self._store.fleet.board_key(user) is None:
+                self._loop.call_soon_threadsafe(self._server.drop, user)
 
     def _wait(self, seconds: float) -> bool:
         if seconds > 0:

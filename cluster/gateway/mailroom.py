@@ -51,7 +51,7 @@ class Mailroom:
         self._heartbeats: dict[str, tuple[int, int]] = {}
         self._agent_written: dict[str, tuple[float, AgentSettings | None]] = {}
         self._tidied_at = float("-inf")
-        self.rounds = 0
+        self.present: frozenset[str] = frozenset()
 
     def begin(self) -> None:
         """Make up for what a killed process left undone: acknowledgements of results that it stored."""
@@ -72,7 +72,7 @@ class Mailroom:
         busy |= self._grant_leases(views)
         self._lay_out(boards, self._fleet.leases.standing())
         self._tidy(boards)
-        self.rounds += 1
+        self.present = frozenset(board.name for board in boards)
         return busy
 
     def _take_heartbeats(self, boards: Sequence[Board]) -> None:

@@ -26,6 +26,7 @@ from edge_agent.records import EnrolmentAnswer, EnrolmentCode, EnrolmentRequest,
 log = logging.getLogger(__name__)
 
 ENROL_USER = "enroll"
+_ADDRESSES_LIMIT = 10_000
 
 
 class Authority(Protocol):
@@ -122,8 +123,8 @@ class BoardServer:
             connection.abort()
 
     def connected(self) -> dict[str, int]:
-        """Return how many connections each user holds."""
-        return {user: len(held) for user, held in self._connections.items() if held}
+        """Return how many connections each user holds; may be called from any thread."""
+        return {user: len(held) for user, held in list(self._connections.items()) if held}
 
     def enter(self) -> bool:
         """Count a new connection; False if there are too many."""
@@ -158,6 +159,8 @@ class BoardServer:
 
     def code_failed(self, address: str, now: float) -> None:
         """Remember a wrong code."""
+        if len(self._failed_codes) > _ADDRESSES_LIMIT:
+            self._failed_codes.clear()
         self._failed_codes[address].append(now)
 
     def _session(self, channel: asyncssh.SSHServerChannel) -> MailboxServer:

@@ -21,18 +21,17 @@ from nas_service.fleet import (
     fingerprint_difference,
     normal_public_key,
 )
-from nas_service.measurement import MeasurementRequest, RequestState, RequestStatus
+from nas_service.measurement import MeasurementRequest, RequestState
 from nas_service.store.database import Database
 from nas_service.store.fleet_rows import board_of, class_of, measurement_of, states_of
 from nas_service.store.fleet_tables import (
     board_classes,
     boards,
     enrolments,
-    leases,
-    measurement_requests,
     measurements,
 )
 from nas_service.store.leases import LeaseStore
+from nas_service.store.queue import check_class, enqueue
 
 _TOKEN_BYTES = 20
 _RESERVED = frozenset({"enroll", "root"})
@@ -202,8 +201,8 @@ class FleetStore:
         """
         with self._db.transaction() as connection:
             for request in requests:
-                _check_class(connection, request)
-                _enqueue(connection, request, now=now)
+                check_class(connection, request)
+                enqueue(connection, request, now=now)
             states = states_of(connection, [r.measurement_key for r in requests])
         return [states[r.measurement_key] for r in requests]
 
@@ -282,7 +281,7 @@ def _check_free(connection: Connection, name: str, key: str) -> None:
         if row["name"] == name:
             raise ConflictError(f"board {name!r} is enrolled already; remove it first: nas board rm {name}")
         if row["public_key"] == key:
-            raise ConflictError(f"this key is board {row['name']!r}'s; give each board a home folder of its own")
+            raise ConflictError(f"this key belongs to board {row['name']!r}; give each board a home folder of its own")
 
 
 def _check_fingerprint(connection: Connection, board_class: str, fingerprint: dict[str, Any]) -> None:
@@ -313,62 +312,3 @@ def _write_board(connection: Connection, name: str, *, board_class: str, key: st
         connection.execute(boards.insert().values(name=name, **values))
     else:
         connection.execute(boards.update().where(boards.c.name == name).values(**values))
-
-
-def _check_class(connection: Connection, request: MeasurementRequest) -> None:
-    query = select(board_classes).where(board_classes.c.name == request.board_class)
-    row = connection.execute(query).mappings().first()
-    if row is None:
-        known = [n for (n,) in connection.execute(select(board_classes.c.name).order_by(board_classes.c.name))]
-        raise InvalidRequestError(
-            f"unknown board class {request.board_class!r}; known: {', '.join(known) or 'none'}; "
-            f"enrol a board: nas board add NAME --class {request.board_class}"
-        )
-    if row["settings"] != request.settings.to_dict():
-        raise InvalidRequestError(
-            f"board class {request.board_class!r} measures with {row['settings']} but the request has "
-            f"{request.settings.to_dict()}; take the class's settings"
-        )
-
-
-def _enqueue(connection: Connection, request: MeasurementRequest, *, now: float) -> None:
-    table, key = measurement_requests, request.measurement_key
-    row = connection.execute(select(table).where(table.c.measurement_key == key)).mappings().first()
-    if row is None:
-        connection.execute(table.insert().values(_new_row(request, now=now)))
-        return
-    changes: dict[str, Any] = {}
-    if row["state"] == RequestStatus.FAILED.value and row["retryable"]:
-        fresh = _new_row(request, now=now)
-        kept = ("measurement_key", "grants", "created_at")
-        changes = {name: value for name, value in fresh.items() if name not in kept}
-        connection.execute(leases.update().where(leases.c.measurement_key == key).values(failed_board=False))
-    elif row["state"] == RequestStatus.QUEUED.value and request.priority > row["priority"]:
-        changes = {"priority": request.priority, "updated_at": now}
-    if changes:
-        connection.execute(table.update().where(table.c.measurement_key == key).values(**changes))
-
-
-def _new_row(request: MeasurementRequest, *, now: float) -> dict[str, Any]:
-    return {
-        "measurement_key": request.measurement_key,
-        "structure_key": request.structure_key,
-        "board_class": request.board_class,
-        "tier": request.tier,
-        "half": request.half,
-        "model_sha256": request.model.sha256,
-        "model_size_bytes": request.model.size_bytes,
-        "settings": request.settings.to_dict(),
-        "job_id": request.job_id,
-        "priority": request.priority,
-        "state": RequestStatus.QUEUED.value,
-        "grants": 0,
-        "attempts": 0,
-        "infra_faults": 0,
-        "not_before": 0.0,
-        "retryable": False,
-        "cause": None,
-        "result_id": None,
-        "created_at": now,
-        "updated_at": now,
-    }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from edge_agent.records import Heartbeat, Latency, Lease, Memory, Result
+from edge_agent.records import Artifact, Heartbeat, Latency, Lease, Memory, Result, stable_hash
+from nas_service.measurement import MeasurementRequest
 
 
 def good_result(lease: Lease, *, result_id: str = "result-1") -> Result:
@@ -48,4 +49,16 @@ def heartbeat(board: str, *, incarnation: str = "boot-1", lease_id: str | None =
         lease_id=lease_id,
         agent_version="0.1.0",
         fingerprint={"model": "pi"},
+    )
+
+
+def wanted(
+    model_sha256: str, *, name: str = "a", board_class: str = "rpi5", size_bytes: int = 10
+) -> MeasurementRequest:
+    return MeasurementRequest(
+        structure_key=stable_hash(name),
+        board_class=board_class,
+        tier="probe",
+        half="little",
+        model=Artifact(sha256=model_sha256, size_bytes=size_bytes),
     )

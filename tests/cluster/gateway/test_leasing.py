@@ -88,7 +88,11 @@ def test_a_board_cannot_announce_silence_for_ever() -> None:
 
 
 def test_higher_priority_goes_first_then_the_older() -> None:
-    waiting = [request("young", created_at=9), request("old", created_at=1), request("urgent", created_at=9, priority=1)]
+    waiting = [
+        request("young", created_at=9),
+        request("old", created_at=1),
+        request("urgent", created_at=9, priority=1),
+    ]
     grants = leasing.assign(waiting, [board()], [], now=NOW)
     assert [g.measurement_key for g in grants] == [stable_hash("urgent"), stable_hash("old")]
 
