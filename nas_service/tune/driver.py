@@ -47,7 +47,9 @@ class EvaluatorSetting:
 class _Trial(tune.Trainable):
     """One candidate, evaluated by the evaluator that this actor keeps between trials."""
 
-    def setup(self, config: dict[str, Any], factory: Callable[..., Evaluator], parameters: dict[str, Any]) -> None:
+    def setup(  # type: ignore[override]  # tune.with_parameters adds arguments
+        self, config: dict[str, Any], factory: Callable[..., Evaluator], parameters: dict[str, Any]
+    ) -> None:
         self._evaluator = factory(**parameters)
         self._config = config
 
@@ -103,7 +105,7 @@ class SessionSearcher(TuneSearcher):
         """Accept; objectives are the session's."""
         return True
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> Any:
         """Return the next candidate as a trial's configuration, None to be asked again, or FINISHED."""
         while True:
             self._look_at_boards()
@@ -171,10 +173,10 @@ def run_search(
     """
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")  # nothing is restored from Tune's own snapshots
-    logging.getLogger("ray.tune.analysis").setLevel(logging.ERROR)  # it misses the loggers' files, which we do not write
-    searcher = SessionSearcher(
-        session, evaluators=evaluators.count, stop_requested=stop_requested, progress=progress
-    )
+    logging.getLogger("ray.tune.analysis").setLevel(
+        logging.ERROR
+    )  # it misses the loggers' files, which we do not write
+    searcher = SessionSearcher(session, evaluators=evaluators.count, stop_requested=stop_requested, progress=progress)
     with tempfile.TemporaryDirectory(prefix="nas-tune-") as scratch:
         trainable = tune.with_resources(
             tune.with_parameters(_Trial, factory=factory, parameters=parameters),

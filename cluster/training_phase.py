@@ -1,0 +1,179 @@
+"""The first phase of a job: a trained supernet, and the images that candidates are scored on."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from nas_service.errors import InvalidRequestError
+from nas_service.job import JobSpec
+from nas_service.pair_space import PairSpace, SpaceDefinition
+from nas_service.space import load_definition
+from nas_service.store import Store
+from nas_service.store.job_record import Progress
+from workers.actors import TrainerActor
+from workers.data.dataset import DatasetSpec
+from workers.evaluation import EvaluationData
+from workers.train_config import TrainConfig
+from workers.training import EpochReport
+
+CHECKPOINT = "checkpoint.safetensors"
+
+
+class StopRequestedError(Exception):
+    """The user asked the job to stop; what was done so far is kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Trained:
+    """What the later phases build on.
+
+    Attributes:
+        definition: The space's definition, limited to the job's couplings.
+        space: The space for this data set, with the job's constraints.
+        checkpoint: The supernet's bytes.
+        data: An object reference to the `EvaluationData`.
+        dataset: How the data set is loaded.
+        split_hashes: SHA-256 by split.
+    """
+
+    definition: SpaceDefinition
+    space: PairSpace
+    checkpoint: bytes
+    data: ray.ObjectRef[EvaluationData]
+    dataset: DatasetSpec
+    split_hashes: dict[str, str]
+
+
+def dataset_spec(spec: JobSpec, *, cache: Path) -> DatasetSpec:
+    """Return how workers load the job's data set; `~` is the service's user."""
+    root = None if spec.dataset.root is None else str(Path(spec.dataset.root).expanduser())
+    return DatasetSpec(
+        name=spec.dataset.name,
+        root=root,
+        cache=str(cache),
+        image_column=spec.dataset.image_column,
+        label_column=spec.dataset.label_column,
+    )
+
+
+def train_config(spec: JobSpec) -> TrainConfig:
+    """Return the hyperparameters of the job's supernet."""
+    return TrainConfig(
+        epochs=spec.supernet.epochs or 1,
+        batch_size=spec.supernet.batch_size,
+        learning_rate=spec.supernet.learning_rate,
+        autocast=spec.resources.trainer.gpus > 0,
+        seed=spec.seed,
+    )
+
+
+def device(gpus: float) -> str:
+    """Return the torch device of an actor that was given `gpus`."""
+    return "cuda" if gpus > 0 else "cpu"
+
+
+def train_supernet(job_id: str, spec: JobSpec, *, store: Store, work: Path) -> Trained:
+    """Return the trained supernet: from the store if it is there, else trained, from the last epoch's checkpoint on.
+
+    Raises:
+        InvalidRequestError: the data or a checkpoint cannot be used, or no pair meets the constraints.
+        StopRequestedError: between two epochs, if the user asked for it.
+    """
+    definition = load_definition(spec.space.preset, couplings=spec.space.couplings)
+    dataset = dataset_spec(spec, cache=work.parent / "data")
+    resources = spec.resources.trainer
+    trainer = TrainerActor.options(num_cpus=resources.cpus, num_gpus=resources.gpus).remote(
+        definition,
+        dataset=dataset,
+        seed=spec.seed,
+        train_fraction=spec.supernet.train_fraction,
+        device=device(resources.gpus),
+    )
+    try:
+        shape, hashes = _answer([trainer.shape.remote(), trainer.split_hashes.remote()])
+        store.jobs.append_event(job_id, "data", f"data set {dataset.name} loaded", {**shape, "split_hashes": hashes})
+        space = PairSpace(definition, **shape, constraints=spec.constraints)
+        space.check_constraints()
+        checkpoint = _known_checkpoint(job_id, spec, store)
+        if checkpoint is None:
+            checkpoint = _train(job_id, spec, trainer, store=store, work=work)
+        data = _answer(trainer.evaluation_data.remote())
+        return Trained(
+            definition=definition,
+            space=space,
+            checkpoint=checkpoint,
+            data=ray.put(data),
+            dataset=dataset,
+            split_hashes=hashes,
+        )
+    finally:
+        ray.kill(trainer)
+
+
+def _known_checkpoint(job_id: str, spec: JobSpec, store: Store) -> bytes | None:
+    sha256 = store.jobs.get(job_id).artefacts.get("supernet") or spec.supernet.checkpoint
+    if sha256 is None:
+        return None
+    store.jobs.set_artefact(job_id, "supernet", sha256)
+    return store.files.get(sha256)
+
+
+def _train(job_id: str, spec: JobSpec, trainer: Any, *, store: Store, work: Path) -> bytes:
+    config, last = train_config(spec), work / CHECKPOINT
+    resume = last.read_bytes() if last.exists() else None
+    checkpoint = resume
+    store.jobs.set_progress(job_id, Progress(phase="training", done=0, total=config.epochs))
+    for reference in trainer.train.remote(config, resume=resume):
+        report: EpochReport = _answer(reference)
+        checkpoint = report.checkpoint
+        _replace(last, checkpoint)
+        _announce(job_id, report, store)
+        if store.jobs.stop_requested(job_id):
+            raise StopRequestedError(f"stopped after epoch {report.epoch} of {report.epochs}")
+    if checkpoint is None:
+        raise InvalidRequestError("training ended without an epoch; set supernet.epochs to at least 1")
+    store.jobs.set_artefact(job_id, "supernet", store.files.put(checkpoint))
+    last.unlink(missing_ok=True)
+    return checkpoint
+
+
+def _announce(job_id: str, report: EpochReport, store: Store) -> None:
+    figures = {
+        "epoch": report.epoch,
+        "epochs": report.epochs,
+        "losses": report.losses,
+        "accuracies": report.accuracies,
+        "seconds": report.seconds,
+        "images_per_s": report.images_per_s,
+        "learning_rate": report.learning_rate,
+        "rollbacks": report.rollbacks,
+    }
+    shown = ", ".join(f"{name} {100 * value:.1f} %" for name, value in report.accuracies.items())
+    store.jobs.append_event(job_id, "epoch", f"epoch {report.epoch} of {report.epochs}: {shown}", figures)
+    store.jobs.set_progress(
+        job_id,
+        Progress(phase="training", done=report.epoch, total=report.epochs, detail=f"{report.seconds:.0f} s an epoch"),
+    )
+
+
+def _replace(path: Path, data: bytes) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    partial = path.with_suffix(".part")
+    with partial.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _answer(reference: Any) -> Any:
+    """Return what an actor answered; an error that it raised is raised as itself, not wrapped in Ray's."""
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause if isinstance(error.cause, Exception) else error from None
