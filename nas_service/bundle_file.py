@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 
 from edge_agent.records import BundleFile, Manifest, RecordError
@@ -15,6 +16,9 @@ from nas_service.errors import ConflictError, NasError
 MANIFEST = "bundle.json"
 MAX_MANIFEST_BYTES = 16 << 20
 MAX_FILE_BYTES = 1 << 30
+
+# RuntimeError: a member that is encrypted, or compressed in a way that Python does not know.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
 
 
 def unpack_bundle(archive: Path, folder: Path) -> Manifest:
@@ -37,7 +41,7 @@ def unpack_bundle(archive: Path, folder: Path) -> Manifest:
         try:
             with zipfile.ZipFile(archive) as zipped:
                 manifest = _unpack(zipped, part)
-        except zipfile.BadZipFile as error:
+        except _DAMAGE as error:
             raise NasError(f"the bundle is no whole zip ({error}); get it again") from None
         os.chmod(part, 0o755)
         if folder.exists():
