@@ -6,6 +6,7 @@ twice.
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -22,12 +23,12 @@ from workers.data.augment import batches
 from workers.data.dataset import Dataset
 from workers.data.splits import Splits
 from workers.errors import UncalibratedError
-from workers.network import Pair
+from workers.network import Pair, PlainBlock
 from workers.routers import SCORES, score_function
 from workers.supernet import Supernet
 
 RECALIBRATION_IMAGES = 2000
-BATCH = 250
+BATCH = 125
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -173,20 +174,33 @@ def recalibrate(pair: Pair, images: Iterable[Tensor]) -> None:
     pair.eval()
 
 
+def fold(pair: Pair) -> Pair:
+    """Return a copy in eval mode with BatchNorm folded into the convolutions, as the exported graphs have it.
+
+    Raises:
+        UncalibratedError: if a BatchNorm has no statistics.
+    """
+    if any(not norm.num_batches_tracked for norm in _norms(pair)):
+        raise UncalibratedError(
+            "this pair's BatchNorm has no statistics, so its outputs would mean nothing; call recalibrate first"
+        )
+    folded = copy.deepcopy(pair).eval()
+    for block in folded.modules():
+        if isinstance(block, PlainBlock):
+            block.fold()
+    return folded
+
+
 def infer(pair: Pair, images: Sequence[Tensor], *, labels: NDArray[np.int64]) -> Outputs:
-    """Return the outputs of a recalibrated pair in eval mode on normalised batches.
+    """Return the outputs of a recalibrated pair, folded, on normalised batches.
 
     Raises:
         UncalibratedError: if a BatchNorm has no statistics.
         InvalidRequestError: if outputs are not finite.
     """
-    if any(not norm.num_batches_tracked for norm in _norms(pair)):
-        raise UncalibratedError(
-            "this pair's BatchNorm has no statistics, so its accuracy would mean nothing; call recalibrate first"
-        )
-    pair.eval()
+    folded = fold(pair)
     with torch.inference_mode():
-        results = [pair(batch) for batch in images]
+        results = [folded(batch) for batch in images]
     little, escalated = (torch.cat([r[i] for r in results]).float().cpu() for i in (0, 1))
     return Outputs(little_logits=little, escalated_logits=escalated, labels=labels)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from nas_service.block import Block, unfold
 from nas_service.layers import LayerRecord
@@ -60,6 +61,13 @@ class PlainBlock(nn.Module):
             AddUnit(record) if record.operation == "add" else ConvUnit(record) for record in unfold(block, size)
         )
         self.wiring = wiring_for(wirings, block.kind)
+
+    def fold(self) -> None:
+        """Fold the BatchNorm statistics that the units have now into their convolutions, for good."""
+        for index, unit in enumerate(self.units):
+            if isinstance(unit, ConvUnit):
+                folded: list[nn.Module] = [fuse_conv_bn_eval(unit.convolution, unit.norm)]
+                self.units[index] = nn.Sequential(*folded, *([nn.ReLU(inplace=True)] if unit.activation else []))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's output."""
