@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,59 +12,11 @@ import pytest
 from fastapi import FastAPI
 
 from nas_service.api import create_app
-from nas_service.errors import ConflictError, NotFoundError
-from nas_service.fleet import Board, BoardState
 from nas_service.home import Home
 from nas_service.store import Store
 from nas_service.store.tokens import Role
 
-
-@dataclass
-class FakeLauncher:
-    """Runs nothing, and remembers what it was asked."""
-
-    launched: list[str] = field(default_factory=list)
-    stopped: list[str] = field(default_factory=list)
-    running: set[str] = field(default_factory=set)
-    failure: str | None = None
-
-    def launch(self, job_id: str) -> None:
-        if self.failure is not None:
-            raise OSError(self.failure)
-        self.launched.append(job_id)
-        self.running.add(job_id)
-
-    def stop(self, job_id: str) -> None:
-        self.stopped.append(job_id)
-
-    def alive(self, job_id: str) -> bool:
-        return job_id in self.running
-
-
-@dataclass
-class FakeFleet:
-    """Boards in memory."""
-
-    known: dict[str, Board] = field(default_factory=dict)
-
-    def enrol(self, board: str, board_class: str) -> str:
-        if board in self.known:
-            raise ConflictError(f"board {board!r} is enrolled; remove it first: nas board rm {board}")
-        self.known[board] = Board(
-            name=board, board_class=board_class, public_key="ssh-ed25519 AAAA", state=BoardState.READY, enrolled_at=1.0
-        )
-        return f"nas1-code-of-{board}"
-
-    def drain(self, name: str) -> None:
-        if name not in self.known:
-            raise NotFoundError(f"no board is named {name!r}; known: {', '.join(self.known) or 'none'}")
-
-    def remove(self, name: str) -> None:
-        self.drain(name)
-        del self.known[name]
-
-    def boards(self) -> list[Board]:
-        return list(self.known.values())
+from .fakes import FakeFleet, FakeLauncher
 
 
 @dataclass

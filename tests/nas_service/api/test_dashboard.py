@@ -18,7 +18,7 @@ from nas_service.store import Store
 from nas_service.store.tokens import Role
 
 from .archive import fill
-from .conftest import FakeFleet, FakeLauncher
+from .fakes import FakeFleet, FakeLauncher
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ARGUMENTS = [
