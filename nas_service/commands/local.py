@@ -75,8 +75,8 @@ def down_command(context: Context) -> None:
 
     Jobs, candidates, boards and measurements stay stored.
     """
-    stopped = context.cluster.down(context.home(), report=context.console.note)
-    context.console.note("the service is down" if stopped else "nothing was running")
+    if not context.cluster.down(context.home(), report=context.console.note):
+        context.console.note("nothing was running")
 
 
 @click.command("status")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,9 +13,10 @@ from nas_service.client import ENDED_STATES, Client, Json
 from nas_service.commands.console import Console, duration
 from nas_service.commands.context import Context, json_option, pass_context
 from nas_service.commands.progress import Display, Step, make_display
-from nas_service.commands.spec_file import read_spec
 from nas_service.errors import NasError, RetryableError
-from nas_service.job import JobSpec
+
+if TYPE_CHECKING:
+    from nas_service.job import JobSpec
 
 POLL_S = 1.0
 PATIENCE_S = 120.0
@@ -35,6 +37,8 @@ def submit_command(
     """Start the job that JOB.yaml describes and print its id."""
     if wait and dry_run:
         raise click.UsageError("--wait and --dry-run were both given; a dry run starts nothing to wait for")
+    from nas_service.commands.spec_file import read_spec  # jobs know the searchers, which are slow to import
+
     spec = read_spec(file, changes=changes)
     with context.connect() as client:
         if dry_run:

@@ -48,7 +48,8 @@ def collect(source: Source, job_id: str) -> ReportData:
     job, front = source.job(job_id), source.front(job_id)
     details = [source.candidate(c["id"]) if c["status"] == "finished" else c for c in source.candidates(job_id)]
     candidates = tuple(candidate_from(c) for c in details)
-    keys = {key for c in candidates for halves in c.measurements.values() for key in halves.values()}
+    keys = {key for c in candidates for halves in (*c.measurements.values(), *c.final_measurements.values())
+            for key in halves.values()}  # fmt: skip
     results = [measurement_from(m) for m in source.measurements()] if keys else []
     return ReportData(
         job_id=job["id"],
@@ -140,14 +141,18 @@ def training_from(events: Iterable[JobEvent]) -> tuple[TrainingPoint, ...]:
     for event in events:
         epoch = event.data.get("epoch")
         if isinstance(epoch, int) and not isinstance(epoch, bool):
-            epochs[epoch] = TrainingPoint(epoch=epoch, figures=_numbers(event.data))
+            epochs[epoch] = TrainingPoint(epoch=epoch, figures=_training_figures(event.data))
     return tuple(epochs[epoch] for epoch in sorted(epochs) if epochs[epoch].figures)
 
 
-def _numbers(data: Json) -> dict[str, float]:
-    plain = {"epoch", "epochs", "step", "steps"}
+def _training_figures(data: Json) -> dict[str, float]:
+    """Return an epoch's losses and accuracies by name; accuracies are told as shares and shown in percent."""
+    losses, accuracies = data.get("losses") or {}, data.get("accuracies") or {}
     return {
-        name: float(value)
-        for name, value in data.items()
-        if name not in plain and isinstance(value, (int, float)) and not isinstance(value, bool)
+        **{_named(name, "loss"): float(value) for name, value in losses.items()},
+        **{_named(name, "accuracy"): 100.0 * float(value) for name, value in accuracies.items()},
     }
+
+
+def _named(name: str, kind: str) -> str:
+    return name if kind in name else f"{name} {kind}"

@@ -65,6 +65,11 @@ class ReportCandidate:
     final: dict[str, Any] = field(default_factory=dict)
     split_hashes: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def final_measurements(self) -> dict[str, dict[str, str]]:
+        """A finalist's own measurements, perhaps of a higher tier; those of the search if there are no others."""
+        return self.final.get("measurements") or self.measurements
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportPoint:
@@ -124,8 +129,14 @@ class ReportData:
         """The classes that anything was measured on, by name."""
         return tuple(sorted({m.board_class for m in self.measurements if m.mean_ms is not None}))
 
-    def measurement(self, candidate: ReportCandidate, board_class: str, half: str) -> ReportMeasurement | None:
-        """Return the figure that stands for a candidate's half on a class: the first good one of its key."""
-        key = candidate.measurements.get(board_class, {}).get(half)
+    def measurement(
+        self, candidate: ReportCandidate, board_class: str, half: str, *, final: bool = False
+    ) -> ReportMeasurement | None:
+        """Return the figure that stands for a candidate's half on a class: the first good one of its key.
+
+        `final` asks for the finalist's own measurement instead of the search's.
+        """
+        measurements = candidate.final_measurements if final else candidate.measurements
+        key = measurements.get(board_class, {}).get(half)
         good = (m for m in self.measurements if m.measurement_key == key and m.status == "ok" and m.mean_ms is not None)
         return next(good, None) if key else None

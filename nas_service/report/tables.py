@@ -123,9 +123,9 @@ def measurements_table(data: ReportData) -> Table | None:
     shown = data.finalists or tuple(c for c in data.finished if c.id in {p.candidate_id for p in data.front})[:12]
     rows = []
     for candidate in shown:
-        for board_class in sorted(candidate.measurements):
+        for board_class in sorted(candidate.final_measurements):
             for half in ("little", "big"):
-                if found := data.measurement(candidate, board_class, half):
+                if found := data.measurement(candidate, board_class, half, final=True):
                     rows.append(_measurement_row(candidate, found))
     if not rows:
         return None

@@ -156,7 +156,12 @@ def finished_search(store: Store) -> str:
     for state in (JobState.TRAINING, JobState.SEARCHING, JobState.FINISHING, JobState.FINISHED):
         if state is JobState.SEARCHING:
             for epoch in (1, 2):
-                store.jobs.append_event(job_id, "epoch", f"epoch {epoch}", {"epoch": epoch, "loss": 2.0 / epoch})
+                store.jobs.append_event(
+                    job_id,
+                    "epoch",
+                    f"epoch {epoch}",
+                    {"epoch": epoch, "losses": {"train": 2.0 / epoch}, "accuracies": {"big": 0.4 * epoch}},
+                )
         store.jobs.transition(job_id, state)
     proposals = [proposal(i) for i in range(6)]
     for index, candidate in enumerate(store.candidates.asked(job_id, 0, "random", proposals)):

@@ -105,3 +105,4 @@ def test_report_writes_html_markdown_and_plots_of_a_real_job(here, search, tmp_p
     text = (tmp_path / "report.md").read_text()
     assert "probe: for demos only" in text
     assert "1 candidate failed" in text
+    assert "| 2 | little | demo-board |" in text
