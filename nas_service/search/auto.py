@@ -1,7 +1,7 @@
 """The default: LINAS where its surrogate can be trusted, NSGA-II for the rest.
 
-The surrogate's leave-one-out Kendall tau, for its worst output, decides how often NSGA-II answers instead: every
-fifth time when the surrogate orders results well, three times in four when it does not.
+The surrogate's leave-one-out Kendall tau, for its worst output, decides how often NSGA-II answers instead: one time
+in ten when the surrogate orders results well, three times in four when it does not.
 """
 
 from __future__ import annotations

@@ -97,10 +97,9 @@ def _fitted(x: Floats, centred: Floats, y: Floats) -> list[_Member]:
         kernel = _kernel(distance, product, scale=scale, linear=linear)
         factor = cholesky(kernel + (noise + 1e-8) * np.eye(len(x)), lower=True)
         weights = cho_solve((factor, True), y)
-        size = float((y * weights).sum()) if y.shape[1] == 1 else 0.0
         log_det = 2 * float(np.log(np.diag(factor)).sum())
         for column in range(y.shape[1]):
-            fit = size if y.shape[1] == 1 else float(y[:, column] @ weights[:, column])
+            fit = float(y[:, column] @ weights[:, column])
             # the signal's variance is profiled out: its best value is the fit per point
             likelihood = -0.5 * (len(x) * np.log(max(fit, 1e-12) / len(x)) + log_det)
             if likelihood > best[column][0]:
