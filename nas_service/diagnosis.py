@@ -100,6 +100,12 @@ def check_service(url: str | None, error: str | None) -> Check:
     return Check(name="service", verdict="problem", found=f"{url}: {error}", advice=advice)
 
 
+def check_settings(error: str) -> Check:
+    """Return the check that failed because what names the service, here or in the environment, cannot be read."""
+    advice = "correct what is named; `nas down` clears a state that is damaged"
+    return Check(name="settings", verdict="problem", found=error, advice=advice)
+
+
 def check_token(error: str | None) -> Check:
     """Return whether the service takes our token."""
     if error is None:

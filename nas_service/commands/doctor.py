@@ -28,9 +28,10 @@ from nas_service.diagnosis import (
     check_port,
     check_python,
     check_service,
+    check_settings,
     check_token,
 )
-from nas_service.errors import NasError
+from nas_service.errors import InvalidRequestError, NasError
 from nas_service.home import Home, ServiceState
 
 DISTRIBUTION = "biglittle-nas"
@@ -84,9 +85,11 @@ def machine_checks(home: Home) -> list[Check]:
 
 def service_checks(home: Home, connect: Callable[[], Client], *, now_unix_s: float) -> list[Check]:
     """Return what can be said of the service that this machine runs or points to."""
-    state = home.read_state()
     try:
+        state = home.read_state()
         client = connect()
+    except InvalidRequestError as unusable:
+        return [check_settings(str(unusable))]
     except NasError:
         return [*_port_checks(state, running=False), check_service(None, None)]
     with client:

@@ -11,13 +11,15 @@ from nas_service.client import Client, Json
 from nas_service.commands.console import Cell, Console
 from nas_service.commands.context import Context, json_option, pass_context
 
+ABOVE_ZERO = click.FloatRange(0, min_open=True)
+
 
 @click.command("front")
 @click.argument("job")
 @click.option("--board", metavar="CLASS", help="Set accuracy against the latency on this board class.")
-@click.option("--max-latency-ms", type=click.FloatRange(0), metavar="X", help="Keep points at most this slow.")
-@click.option("--max-energy-mj", type=click.FloatRange(0), metavar="X", help="Keep points of at most this energy.")
-@click.option("--max-memory-kib", type=click.FloatRange(0), metavar="X", help="Keep points of at most this memory.")
+@click.option("--max-latency-ms", type=ABOVE_ZERO, metavar="X", help="Keep points at most this slow.")
+@click.option("--max-energy-mj", type=ABOVE_ZERO, metavar="X", help="Keep points of at most this energy.")
+@click.option("--max-memory-kib", type=ABOVE_ZERO, metavar="X", help="Keep points of at most this memory.")
 @click.option(
     "--min-accuracy", type=click.FloatRange(0, 1), metavar="X", help="Keep points at least this accurate, 0 to 1."
 )

@@ -66,6 +66,7 @@ def up_command(
         report=context.console.note,
     )
     print_state(context.console, state, as_json=as_json)
+    context.console.note(f"the dashboard asks for a token; yours is in {context.home().admin_token_file}")
 
 
 @click.command("down")

@@ -98,7 +98,8 @@ def follow_job(
                     raise
             else:
                 silent_since_s = None
-                shown.show(Step.of(job))
+                if job["state"] not in ENDED_STATES or job.get("progress"):
+                    shown.show(Step.of(job))
                 if job["state"] in ENDED_STATES:
                     break
             sleep(POLL_S)

@@ -29,6 +29,7 @@ GIB = 1 << 30
         (d.check_service("http://x", None), "ok", "answers at http://x"),
         (d.check_service("http://x", "refused"), "problem", "http://x: refused"),
         (d.check_service(None, None), "warning", "none is running"),
+        (d.check_settings("bad NAS_URL"), "problem", "bad NAS_URL"),
         (d.check_token(None), "ok", "accepted"),
         (d.check_token("unknown"), "problem", "unknown"),
         (d.check_gateway(None, banner=None), "warning", "no gateway is known"),

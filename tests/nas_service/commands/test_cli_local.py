@@ -20,7 +20,8 @@ def test_up_passes_its_options_and_prints_where_it_listens(nas, cluster, tmp_pat
         "home": None, "gateway_bind": "0.0.0.0", "gateway_port": 2200, "api_port": None, "reserve_cores": 1,
     }  # fmt: skip
     assert outcome.out.splitlines() == ["dashboard  http://127.0.0.1:8700", "gateway    127.0.0.1:2222"]
-    assert outcome.err == "starting\n"
+    assert outcome.err.splitlines()[0] == "starting"
+    assert str(tmp_path / "home" / "tokens" / "admin") in outcome.err
 
 
 def test_down_says_whether_anything_ran(nas, cluster):
@@ -85,3 +86,12 @@ def test_doctor_on_a_running_service_checks_token_gateway_and_boards(here, searc
     assert checks["token"]["verdict"] == "ok"
     assert checks["gateway"]["verdict"] == "problem"
     assert "demo-board" in checks["boards"]["found"]
+
+
+def test_doctor_survives_a_state_that_cannot_be_read(nas, tmp_path):
+    home = Home(tmp_path / "home").create()
+    home.state_file.write_text("{")
+    outcome = nas("doctor")
+    assert outcome.code == 1
+    assert "holds no service state" in outcome.out
+    assert "Traceback" not in outcome.err

@@ -64,7 +64,6 @@ def test_plain_lines_tell_each_phase_with_time_left_and_how_the_job_ended():
         "search candidates 21/40, 19 s left",
         "search candidates 31/40, 9 s left",
         "search candidates 40/40",
-        "finished",
         "digits-aaaaaa finished; see `nas front digits-aaaaaa`",
     ]
 
