@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Protocol
 
-from nas_service.fleet import Board
 
-
-class BoardList(Protocol):
-    """Knows the boards."""
-
-    def boards(self) -> Sequence[Board]:
-        """Return the boards that have not been removed."""
-        ...
-
-
-class Fleet(BoardList, Protocol):
+class Fleet(Protocol):
     """Adds boards, and takes them away."""
 
     def enrol(self, board: str, board_class: str) -> str:

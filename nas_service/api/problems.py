@@ -131,9 +131,16 @@ async def _nas_problem(request: Request, error: Exception) -> ProblemResponse:
     status = next((s for leaf, s in STATUS_OF.items() if isinstance(error, leaf)), None)
     if status is None or not isinstance(error, NasError):
         return await _unexpected_problem(request, error)
+    error = _original(error)
     errors = _field_errors(error) if status == 422 else None
     headers = {"Retry-After": "2"} if status == 503 else None
     return problem(status, str(error), instance=request.url.path, errors=errors, headers=headers)
+
+
+def _original(error: NasError) -> NasError:
+    """Return what was raised in another process: its text here would be a traceback (Ray keeps it as `cause`)."""
+    cause = getattr(error, "cause", None)
+    return cause if isinstance(cause, NasError) else error
 
 
 def _field_errors(error: NasError) -> list[FieldError]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from nas_service.api.ports import BoardList
 from nas_service.errors import InvalidRequestError
+from nas_service.fleet import Board
 from nas_service.job import DATASETS, InvalidJobError, JobSpec, Problem
 from nas_service.pair_space import PairSpace, SpaceDefinition
 from nas_service.space import load_definition
@@ -23,6 +23,14 @@ SHAPES = {
 
 _PARQUET_MARK = b"PAR1"
 _MOST_FILES = 1000
+
+
+class BoardList(Protocol):
+    """Knows the boards that have not been removed; the store's `fleet` is one."""
+
+    def boards(self) -> Sequence[Board]:
+        """Return them."""
+        ...
 
 
 class ArtefactList(Protocol):

@@ -39,7 +39,7 @@ def boards_router(context: Context) -> APIRouter:
         leases: dict[str, list[StandingLease]] = {}
         for standing in sorted(measured.leases.standing(), key=lambda s: s.granted_at):
             leases.setdefault(standing.lease.board, []).append(standing)
-        return BoardListView(boards=[BoardView.of(board, leases.get(board.name, [])) for board in fleet.boards()])
+        return BoardListView(boards=[BoardView.of(board, leases.get(board.name, [])) for board in measured.boards()])
 
     @router.post("/boards", status_code=201, dependencies=admin, responses=problem_responses(409, 422))
     def add_board(board: BoardRequest) -> NewBoard:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
@@ -20,13 +21,15 @@ from nas_service.job_state import JobState
 from nas_service.store import Store
 from nas_service.store.tokens import Role
 
+LOG = logging.getLogger(__name__)
+
 MAX_EVENT_ID = 2**63 - 1
 
 
 def jobs_router(context: Context) -> APIRouter:
     """Return the routes of /jobs."""
     router = APIRouter(prefix="/jobs", tags=["jobs"])
-    store, launcher = context.store, context.launcher
+    store = context.store
 
     @router.post(
         "",
@@ -43,7 +46,7 @@ def jobs_router(context: Context) -> APIRouter:
         dry_run: Annotated[bool, Query(description="Only say what would run")] = False,
     ) -> JobView | JobPlan:
         """Check a job and start it."""
-        validate_job(spec, context.fleet, files=store.files, data=context.data)
+        validate_job(spec, store.fleet, files=store.files, data=context.data)
         if dry_run:
             response.status_code = 200
             return JobPlan.of(spec)
@@ -71,8 +74,8 @@ def jobs_router(context: Context) -> APIRouter:
     def stop(job_id: str) -> JobView:
         """Ask a job to stop; what it has found stays."""
         store.jobs.request_stop(job_id)
-        if launcher.alive(job_id):
-            launcher.stop(job_id)
+        if _alive(context, job_id):
+            context.launcher.stop(job_id)
         else:
             _settle(store, job_id)
         return _view(store, job_id)
@@ -82,7 +85,7 @@ def jobs_router(context: Context) -> APIRouter:
     def resume(job_id: str) -> JobView:
         """Continue a job that stopped, failed, or whose driver died; nothing that was measured is repeated."""
         job = store.jobs.get(job_id)
-        if launcher.alive(job_id):
+        if _alive(context, job_id):
             raise ConflictError(
                 f"job {job_id} is {job.state.value} and its driver runs; stop it first, or let it go on"
             )
@@ -109,6 +112,14 @@ def jobs_router(context: Context) -> APIRouter:
 
 def _view(store: Store, job_id: str) -> JobView:
     return JobView.of(store.jobs.get(job_id), store.candidates.count(job_id))
+
+
+def _alive(context: Context, job_id: str) -> bool:
+    try:
+        return context.launcher.alive(job_id)
+    except Exception as error:
+        LOG.warning("cannot tell whether the driver of %s runs", job_id, exc_info=error)
+        raise RetryableError(f"whether the driver of job {job_id} runs cannot be told now; try again") from error
 
 
 def _launch(context: Context, job_id: str) -> None:

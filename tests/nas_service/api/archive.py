@@ -172,7 +172,7 @@ def fill(store: Store, *, candidates: int = 40, seed: int = 0, now: float) -> st
         _finish(store, candidate, rng, now=now)
     broken = replace(asked[candidates], status=CandidateStatus.FAILED, error="out of memory", finished_at=now)
     store.candidates.finish(broken, None)
-    _lease_one(store.fleet, board="pi-kitchen", now=now)
+    lease_one(store.fleet, board="pi-kitchen", board_class="rpi5", now=now - 6)
     store.jobs.set_progress(job.id, Progress(phase="searching", done=candidates, total=60, detail="nsga2"))
     return job.id
 
@@ -188,19 +188,19 @@ objectives: [error, macs]
 """
 
 
-def _lease_one(fleet: FleetStore, *, board: str, now: float) -> None:
+def lease_one(fleet: FleetStore, *, board: str, board_class: str, now: float) -> None:
+    """Lease a board the measurement of a half."""
     request = MeasurementRequest(
         structure_key=stable_hash("asked"),
-        board_class="rpi5",
+        board_class=board_class,
         tier="screen",
         half="big",
         model=Artifact(sha256=stable_hash("asked.onnx"), size_bytes=1000),
         settings=fleet.board_classes()[0].settings,
     )
     fleet.request([request], now=now)
-    fleet.leases.grant(
-        request.measurement_key, board=board, ttl_s=180, deadline=now + 180, now=now - 6, holding_limit=2
-    )
+    key = request.measurement_key
+    assert fleet.leases.grant(key, board=board, ttl_s=180, deadline=now + 180, now=now, holding_limit=2)
 
 
 def _proposal(space: PairSpace, point: dict[str, Any]) -> Proposal:

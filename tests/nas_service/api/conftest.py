@@ -16,7 +16,7 @@ from nas_service.home import Home
 from nas_service.store import Store
 from nas_service.store.tokens import Role
 
-from .fakes import FakeFleet, FakeLauncher
+from .fakes import FakeLauncher, StoredFleet
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Api:
     app: FastAPI
     store: Store
     launcher: FakeLauncher
-    fleet: FakeFleet
+    fleet: StoredFleet
     tokens: dict[str, str]
 
     def ask(self, method: str, path: str, *, role: str | None = "admin", **options: Any) -> httpx.Response:
@@ -64,7 +64,7 @@ def store(tmp_path: Path, empty_store: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def api(store: Store) -> Api:
-    launcher, fleet = FakeLauncher(), FakeFleet()
+    launcher, fleet = FakeLauncher(), StoredFleet(store)
     app = create_app(store=store, launcher=launcher, fleet=fleet, version="1.2.3")
     tokens = {role.value: store.tokens.create(role.value, role) for role in Role}
     return Api(app=app, store=store, launcher=launcher, fleet=fleet, tokens=tokens)

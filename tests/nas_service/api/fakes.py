@@ -1,11 +1,9 @@
-"""Stand-ins for the cluster: a launcher that runs nothing, and boards in memory."""
+"""Stand-ins for the cluster: a launcher that runs nothing, and boards that are only in the store."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from nas_service.errors import ConflictError, NotFoundError
-from nas_service.fleet import Board, BoardState
 from nas_service.home import Home
 from nas_service.store import Store
 
@@ -33,29 +31,20 @@ class FakeLauncher:
 
 
 @dataclass
-class FakeFleet:
-    """Boards in memory."""
+class StoredFleet:
+    """The boards of the store, without a gateway that they could reach."""
 
-    known: dict[str, Board] = field(default_factory=dict)
+    store: Store
 
     def enrol(self, board: str, board_class: str) -> str:
-        if board in self.known:
-            raise ConflictError(f"board {board!r} is enrolled; remove it first: nas board rm {board}")
-        self.known[board] = Board(
-            name=board, board_class=board_class, public_key="ssh-ed25519 AAAA", state=BoardState.READY, enrolled_at=1.0
-        )
-        return f"nas1-code-of-{board}"
+        token = self.store.fleet.create_enrolment(board, board_class=board_class, ttl_s=600, now=1000.0)
+        return f"nas1-{token}-fingerprint"
 
     def drain(self, name: str) -> None:
-        if name not in self.known:
-            raise NotFoundError(f"no board is named {name!r}; known: {', '.join(self.known) or 'none'}")
+        self.store.fleet.drain(name)
 
     def remove(self, name: str) -> None:
-        self.drain(name)
-        del self.known[name]
-
-    def boards(self) -> list[Board]:
-        return list(self.known.values())
+        self.store.fleet.remove(name, now=2000.0)
 
 
 def make_launcher(home: Home, store: Store) -> FakeLauncher:
@@ -63,6 +52,6 @@ def make_launcher(home: Home, store: Store) -> FakeLauncher:
     return FakeLauncher()
 
 
-def make_fleet(home: Home, store: Store) -> FakeFleet:
+def make_fleet(home: Home, store: Store) -> StoredFleet:
     """What an import string of the service names."""
-    return FakeFleet()
+    return StoredFleet(store)

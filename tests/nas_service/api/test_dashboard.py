@@ -18,7 +18,7 @@ from nas_service.store import Store
 from nas_service.store.tokens import Role
 
 from .archive import fill
-from .fakes import FakeFleet, FakeLauncher
+from .fakes import FakeLauncher, StoredFleet
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ARGUMENTS = [
@@ -64,8 +64,7 @@ class Watched:
 @pytest.fixture
 def served(store: Store) -> Iterator[Served]:
     job_id = fill(store, candidates=30, now=time.time())
-    fleet = FakeFleet(known={board.name: board for board in store.fleet.boards()})
-    app = create_app(store=store, launcher=FakeLauncher(), fleet=fleet, version="1.2.3")
+    app = create_app(store=store, launcher=FakeLauncher(), fleet=StoredFleet(store), version="1.2.3")
     server = uvicorn.Server(
         uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", timeout_graceful_shutdown=1)
     )

@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 
 from edge_agent.records import stable_hash
+from nas_service.errors import ConflictError
 from nas_service.store.tokens import Role
 
-from .archive import beat, enrol, measure
+from .archive import beat, enrol, lease_one, measure
 from .conftest import Api
 
 BOARD = {"name": "pi-kitchen", "board_class": "rpi5"}
@@ -14,34 +15,58 @@ BOARD = {"name": "pi-kitchen", "board_class": "rpi5"}
 def test_adding_a_board_gives_its_code_once(api: Api) -> None:
     answer = api.post("/api/v1/boards", json=BOARD)
     assert answer.status_code == 201
-    assert answer.json() == {**BOARD, "code": "nas1-code-of-pi-kitchen"}
-    assert "nas1-code" not in api.get("/api/v1/boards").text
+    assert answer.json()["code"].startswith("nas1-")
+    assert answer.json()["code"].split("-")[1] not in api.get("/api/v1/boards").text
 
 
 def test_adding_an_enrolled_board_is_a_conflict(api: Api) -> None:
-    api.post("/api/v1/boards", json=BOARD)
+    enrol(api.store.fleet, "pi-kitchen", board_class="rpi5", now=1000.0)
     answer = api.post("/api/v1/boards", json=BOARD)
     assert answer.status_code == 409
     assert "nas board rm pi-kitchen" in answer.json()["detail"]
 
 
 def test_boards_are_drained_and_removed(api: Api) -> None:
-    api.post("/api/v1/boards", json=BOARD)
+    enrol(api.store.fleet, "pi-kitchen", board_class="rpi5", now=1000.0)
     assert api.post("/api/v1/boards/pi-kitchen/drain").status_code == 204
+    assert api.get("/api/v1/boards").json()["boards"][0]["state"] == "draining"
     assert api.ask("DELETE", "/api/v1/boards/pi-kitchen").status_code == 204
     assert api.get("/api/v1/boards").json() == {"boards": []}
-    assert "known: none" in api.post("/api/v1/boards/pi-kitchen/drain").json()["detail"]
+
+
+def test_an_unknown_board_is_not_found_and_the_known_ones_are_named(api: Api) -> None:
+    enrol(api.store.fleet, "pi", board_class="rpi5", now=1000.0)
+    answer = api.post("/api/v1/boards/pie/drain")
+    assert answer.status_code == 404
+    assert "no board is named 'pie'; known: pi" in answer.json()["detail"]
+
+
+class RemoteConflict(ConflictError):
+    """A conflict as it arrives from another process: its text is a traceback, its cause what was raised there."""
+
+    def __init__(self) -> None:
+        super().__init__("Traceback (most recent call last): /srv/nas/gateway.py")
+        self.cause = ConflictError("board 'pi' was removed")
+
+
+def test_an_error_of_the_gateway_is_told_without_its_traceback(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(name: str) -> None:
+        raise RemoteConflict
+
+    monkeypatch.setattr(api.fleet, "drain", fail)
+    answer = api.post("/api/v1/boards/pi/drain")
+    assert (answer.status_code, answer.json()["detail"]) == (409, "board 'pi' was removed")
 
 
 def test_boards_are_listed_with_their_state_and_their_lease(api: Api) -> None:
     fleet = api.store.fleet
     enrol(fleet, "pi", board_class="rpi5", now=1000.0)
     beat(fleet, "pi", state="measuring", now=1010.0)
-    api.fleet.known = {board.name: board for board in fleet.boards()}
-    measure(fleet, structure_key=stable_hash("a"), half="little", board="pi", board_class="rpi5", mean_ms=2, now=1011.0)
+    lease_one(fleet, board="pi", board_class="rpi5", now=1020.0)
     (board,) = api.get("/api/v1/boards", role="viewer").json()["boards"]
     assert (board["state"], board["activity"], board["last_seen"]) == ("ready", "measuring", 1010.0)
-    assert (board["lease"], board["leases"]) == (None, [])
+    (lease,) = board["leases"]
+    assert (lease["half"], lease["tier"], lease["lease_id"]) == ("big", "screen", board["lease"])
     assert "public_key" not in board
 
 

@@ -9,6 +9,7 @@ import pytest
 from nas_service.job import parse_job
 from nas_service.job_state import JobState
 
+from .archive import enrol
 from .conftest import Api, parquet_file
 
 YAML = """
@@ -71,7 +72,7 @@ def test_a_dry_run_tells_what_would_run_and_keeps_nothing(api: Api) -> None:
 def test_what_cannot_work_is_refused_with_its_path(
     api: Api, spec: dict[str, Any], change: dict[str, Any], path: str, text: str
 ) -> None:
-    api.fleet.enrol("pi", "rpi5")
+    enrol(api.store.fleet, "pi", board_class="rpi5", now=1000.0)
     answer = api.post("/api/v1/jobs", json={**spec, **change})
     assert answer.status_code == 422
     found = {e["path"]: e["message"] for e in answer.json()["errors"]}
@@ -180,6 +181,20 @@ def test_a_job_whose_driver_runs_is_not_resumed(api: Api, spec: dict[str, Any]) 
     assert answer.status_code == 409
     assert "its driver runs; stop it first, or let it go on" in answer.json()["detail"]
     assert api.launcher.launched == [job_id]
+
+
+@pytest.mark.parametrize("action", ["stop", "resume"])
+def test_while_the_cluster_is_silent_the_caller_is_asked_to_try_again(
+    api: Api, spec: dict[str, Any], action: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(job_id: str) -> bool:
+        raise ConnectionError("http://10.0.0.7:8265")
+
+    job_id = submit(api, spec)
+    monkeypatch.setattr(api.launcher, "alive", fail)
+    answer = api.post(f"/api/v1/jobs/{job_id}/{action}")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+    assert "10.0.0.7" not in answer.text
 
 
 def test_a_finished_job_is_not_resumed(api: Api, spec: dict[str, Any]) -> None:
