@@ -7,7 +7,8 @@ that what was decided upon still holds.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 
 from edge_agent.records import Lease, Result, RuntimeSettings
@@ -201,30 +202,33 @@ def assign(
         leases: All leases that stand.
         now: Unix seconds.
     """
-    held: dict[str, int] = {board.name: 0 for board in boards if board.may_lease and is_alive(board, now)}
-    for lease in leases:
-        if lease.lease.board in held:
-            held[lease.lease.board] += 1
-    classes = {board.name: board.board_class for board in boards}
+    alive: dict[str, list[str]] = {}
+    for board in boards:
+        if board.may_lease and is_alive(board, now):
+            alive.setdefault(board.board_class, []).append(board.name)
+    held = Counter(lease.lease.board for lease in leases)
     waiting = sorted(
         (r for r in requests if r.not_before <= now), key=lambda r: (-r.priority, r.created_at, r.measurement_key)
     )
     grants: list[Grant] = []
     for position in range(HOLDING_LIMIT):
+        free = {name: {n for n in members if held[n] == position} for name, members in alive.items()}
         left: list[PendingRequest] = []
         for request in waiting:
-            free = [name for name, n in held.items() if n == position and classes[name] == request.board_class]
-            board = _choose(request, free, [n for n in held if classes[n] == request.board_class])
-            if board is None:
+            board_name = _choose(request, free.get(request.board_class, set()), alive.get(request.board_class, []))
+            if board_name is None:
                 left.append(request)
                 continue
-            held[board] += 1
-            grants.append(Grant(measurement_key=request.measurement_key, board=board, position=position))
+            free[request.board_class].remove(board_name)
+            held[board_name] += 1
+            grants.append(Grant(measurement_key=request.measurement_key, board=board_name, position=position))
         waiting = left
     return grants
 
 
-def _choose(request: PendingRequest, free: Sequence[str], alive: Sequence[str]) -> str | None:
+def _choose(request: PendingRequest, free: Set[str], alive: Sequence[str]) -> str | None:
+    if not free:
+        return None
     untried_anywhere = any(name not in request.tried for name in alive)
     candidates = [name for name in free if not untried_anywhere or name not in request.tried]
     return min(candidates, key=lambda name: _draw(request.measurement_key, name), default=None)
