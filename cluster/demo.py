@@ -45,6 +45,8 @@ JOB: dict[str, Any] = {
     "seed": 0,
 }
 
+CANDIDATES = sum(strategy["evaluations"] for strategy in JOB["strategy"])
+
 
 def run(*, out: Path, keep: bool, report: Report) -> int:
     """Run the demo, write its report and best bundle under `out`, and return the exit code.
@@ -64,9 +66,7 @@ def run(*, out: Path, keep: bool, report: Report) -> int:
         with Client(state.api_url or "", home.read_admin_token()) as client:
             _add_board(home, state, client, report)
             job = client.submit(JOB)
-            report(
-                f"job {job['id']}: {JOB['dataset']['name']}, {sum(s['evaluations'] for s in JOB['strategy'])} candidates"
-            )
+            report(f"job {job['id']}: {JOB['dataset']['name']}, {CANDIDATES} candidates")
             ended = follow_job(client, job["id"], console=console)
             if ended["state"] != "finished":
                 _show_log(client, job["id"], report)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import ray
@@ -71,11 +71,15 @@ class FinalistPhase:
         if not open_ones:
             return
         resources = spec.resources.evaluators
-        actor = EvaluatorActor.options(num_cpus=resources.cpus, num_gpus=resources.gpus).remote(
-            self._trained.definition,
-            checkpoint=self._trained.checkpoint,
-            data=self._trained.data,
-            device=device(resources.gpus),
+        actor = (
+            ray.remote(EvaluatorActor)
+            .options(num_cpus=resources.cpus, num_gpus=resources.gpus)
+            .remote(
+                self._trained.definition,
+                checkpoint=self._trained.checkpoint,
+                data=self._trained.data,
+                device=device(resources.gpus),
+            )
         )
         try:
             for number, candidate in enumerate(chosen):

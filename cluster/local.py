@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import logging
+import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from importlib.metadata import version
 
-import httpx
-import ray
-from ray import serve
-
-from cluster.gateway.actor import start_gateway, stop_gateway
-from cluster.ray_head import RayHead, free_port, group_alive, start_ray, stop_ray, token_environment
-from nas_service import __version__
+from cluster.ray_head import free_port, group_alive, start_ray, stop_ray, token_environment
 from nas_service.errors import ConflictError, NasError
 from nas_service.home import Home, ServiceState
-from nas_service.serve import ApiConfig, deploy
 from nas_service.settings import Settings
 from nas_service.store import Store
 from nas_service.store.tokens import Role
 
 API_PORT = 8000
-READY_TIMEOUT_S = 60.0
+PARTS_TIMEOUT_S = 120.0
 ADMIN = "admin"
 
 Report = Callable[[str], None]
@@ -58,55 +53,51 @@ def up(
         return known
     with Store.open(home, **_places()) as store:
         ensure_admin_token(home, store)
-    os.environ.update(token_environment(home))
     cores = ray_cores(sorted(os.sched_getaffinity(0)), reserve_cores)
     report(f"starting Ray on {len(cores)} core{'s' if len(cores) > 1 else ''}")
     head = start_ray(home, cores=cores)
     try:
-        return _start_parts(home, head, known, gateway_bind, gateway_port, api_port, len(cores), report)
+        home.write_state(
+            ServiceState(
+                ray_dashboard_url=head.dashboard_url,
+                pids={"ray": head.pid},
+                num_cpus=float(len(cores)),
+                started_at=time.time(),
+                version=version("biglittle-nas"),
+            )
+        )
+        report("starting the boards' gateway, the API and the dashboard")
+        arguments = ["start", f"--home={home.root}", f"--ray-port={head.port}", f"--gateway-bind={gateway_bind}"]
+        arguments.append(f"--api-port={api_port or free_port(API_PORT)}")
+        if gateway_port is not None:
+            arguments.append(f"--gateway-port={gateway_port}")
+        state = ServiceState.from_dict(json.loads(_run_parts(home, arguments)))
     except BaseException:
-        ray.shutdown()
         stop_ray(head.pid)
+        home.clear_state()
         raise
-
-
-def _start_parts(
-    home: Home,
-    head: RayHead,
-    known: ServiceState | None,
-    gateway_bind: str,
-    gateway_port: int | None,
-    api_port: int | None,
-    cores: int,
-    report: Report,
-) -> ServiceState:
-    ray.init(address=head.address, namespace="nas", log_to_driver=False, logging_level=logging.ERROR)
-    port = api_port or free_port(_last_port(known) or API_PORT)
-    state = ServiceState(
-        ray_address=head.address,
-        ray_dashboard_url=head.dashboard_url,
-        api_url=f"http://127.0.0.1:{port}",
-        pids={"ray": head.pid},
-        num_cpus=float(cores),
-        started_at=time.time(),
-        version=__version__,
-    )
-    home.write_state(state)
-    report("starting the boards' gateway")
-    gateway = start_gateway(home.root, bind=gateway_bind, port=gateway_port, **_places())
-    status = ray.get(gateway.status.remote())
-    state = replace(state, gateway_host=status.bind, gateway_port=status.port, host_key_fingerprint=status.fingerprint)
-    home.write_state(state)
-    report("starting the API and dashboard")
-    deploy(
-        ApiConfig(home=str(home.root), launcher="cluster.serving:make_launcher", fleet="cluster.serving:make_fleet"),
-        host="127.0.0.1",
-        port=port,
-    )
-    _wait_until_ready(state)
-    ray.shutdown()
     report(f"the service is up: {state.api_url}")
     return state
+
+
+def _run_parts(home: Home, arguments: Sequence[str]) -> str:
+    """Run `cluster.parts` in the cluster's environment and return its last line; NasError says why it failed."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "cluster.parts", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=PARTS_TIMEOUT_S,
+            check=False,
+            env={**os.environ, **token_environment(home)},
+        )
+    except subprocess.TimeoutExpired:
+        raise NasError(f"Ray's parts did not answer within {PARTS_TIMEOUT_S:g} s; see {home.logs}") from None
+    if done.returncode:
+        log = home.logs / "parts.log"
+        log.write_text(done.stderr)
+        raise NasError(f"{(done.stderr.strip().splitlines() or ['it died'])[-1]} (all of it: {log})")
+    return (done.stdout.strip().splitlines() or [""])[-1]
 
 
 def down(home: Home, *, report: Report = lambda text: None) -> bool:
@@ -125,16 +116,11 @@ def _close_politely(home: Home, state: ServiceState, report: Report) -> None:
     """Let Serve and the gateway close their ports; whatever does not answer is ended with its process group."""
     if state.ray_address is None or not group_alive(state.pids.get("ray", -1)):
         return
-    os.environ.update(token_environment(home))
     report("stopping the API and the gateway")
     try:
-        ray.init(address=state.ray_address, namespace="nas", log_to_driver=False, logging_level=logging.ERROR)
-        stop_gateway()
-        serve.shutdown()
-    except (ConnectionError, ray.exceptions.RayError, RuntimeError) as error:
-        report(f"Ray did not answer ({type(error).__name__}); ending its processes")
-    finally:
-        ray.shutdown()
+        _run_parts(home, ["stop", f"--address={state.ray_address}"])
+    except NasError as error:
+        report(f"Ray did not answer ({error}); ending its processes")
 
 
 def ray_cores(available: Sequence[int], reserve: int) -> list[int]:
@@ -165,19 +151,3 @@ def ensure_admin_token(home: Home, store: Store) -> str:
 def _places() -> dict[str, str | None]:
     settings = Settings.from_environment()
     return {"store_url": settings.store_url, "files_url": settings.files_url}
-
-
-def _last_port(known: ServiceState | None) -> int | None:
-    return None if known is None or known.api_url is None else httpx.URL(known.api_url).port
-
-
-def _wait_until_ready(state: ServiceState) -> None:
-    give_up_at = time.monotonic() + READY_TIMEOUT_S
-    while time.monotonic() < give_up_at:
-        try:
-            if httpx.get(f"{state.api_url}/readyz", timeout=2.0).status_code == 200:
-                return
-        except httpx.HTTPError:
-            pass
-        time.sleep(0.2)
-    raise NasError(f"the API did not answer at {state.api_url} within {READY_TIMEOUT_S:g} s; see `nas doctor`")

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-import ray
 
 from nas_service.errors import NasError
 from nas_service.home import Home
@@ -31,10 +30,10 @@ OBJECT_STORE_BYTES = 600 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RayHead:
-    """A running head node: where its cluster and its job server are, and the process group that it is."""
+    """A running head node: its cluster's port, its job server, and the process group that it is."""
 
     pid: int
-    address: str
+    port: int
     dashboard_url: str
 
 
@@ -106,7 +105,7 @@ def start_ray(home: Home, *, cores: Sequence[int], environment: Mapping[str, str
             stop_ray(process.pid)
             raise NasError(f"Ray did not start; the end of {log} says why:\n{_tail(log)}")
         time.sleep(0.2)
-    return RayHead(pid=process.pid, address=f"{ray.util.get_node_ip_address()}:{port}", dashboard_url=url)
+    return RayHead(pid=process.pid, port=port, dashboard_url=url)
 
 
 def session_folder(home: Home) -> Path:
@@ -155,7 +154,7 @@ def _signal_group(pid: int, number: int) -> None:
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=1.0).status_code < 500
+        return httpx.get(url, timeout=1.0, trust_env=False).status_code < 500
     except httpx.HTTPError:
         return False
 

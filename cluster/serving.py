@@ -6,9 +6,10 @@ from cluster.gateway.actor import GatewayClient, find_gateway
 from cluster.launcher import RayLauncher
 from nas_service.errors import RetryableError
 from nas_service.home import Home
+from nas_service.store import Store
 
 
-def make_launcher(home: Home) -> RayLauncher:
+def make_launcher(home: Home, store: Store) -> RayLauncher:
     """Return the launcher of the cluster that `home` describes."""
     state = home.read_state()
     if state is None or state.ray_dashboard_url is None:
@@ -16,6 +17,6 @@ def make_launcher(home: Home) -> RayLauncher:
     return RayLauncher(state.ray_dashboard_url, home=home.root)
 
 
-def make_fleet(home: Home) -> GatewayClient:
+def make_fleet(home: Home, store: Store) -> GatewayClient:
     """Return the gateway, looked up by name: it survives its own restarts."""
     return GatewayClient(find_gateway())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import ray
 
@@ -87,12 +87,16 @@ def train_supernet(job_id: str, spec: JobSpec, *, store: Store, work: Path) -> T
     definition = load_definition(spec.space.preset, couplings=spec.space.couplings)
     dataset = dataset_spec(spec, cache=work.parent / "data")
     resources = spec.resources.trainer
-    trainer = TrainerActor.options(num_cpus=resources.cpus, num_gpus=resources.gpus).remote(
-        definition,
-        dataset=dataset,
-        seed=spec.seed,
-        train_fraction=spec.supernet.train_fraction,
-        device=device(resources.gpus),
+    trainer = (
+        ray.remote(TrainerActor)
+        .options(num_cpus=resources.cpus, num_gpus=resources.gpus)
+        .remote(
+            definition,
+            dataset=dataset,
+            seed=spec.seed,
+            train_fraction=spec.supernet.train_fraction,
+            device=device(resources.gpus),
+        )
     )
     try:
         shape, hashes = _answer([trainer.shape.remote(), trainer.split_hashes.remote()])

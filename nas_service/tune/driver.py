@@ -173,9 +173,7 @@ def run_search(
     """
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")  # nothing is restored from Tune's own snapshots
-    logging.getLogger("ray.tune.analysis").setLevel(
-        logging.ERROR
-    )  # it misses the loggers' files, which we do not write
+    logging.getLogger("ray.tune.analysis").setLevel(logging.ERROR)  # it misses files that we do not write
     searcher = SessionSearcher(session, evaluators=evaluators.count, stop_requested=stop_requested, progress=progress)
     with tempfile.TemporaryDirectory(prefix="nas-tune-") as scratch:
         trainable = tune.with_resources(
