@@ -102,7 +102,6 @@ class Mailroom:
 
     def _take(self, board: Board, mailbox: Mailbox, letter: Letter) -> None:
         """Store one result, remove its file, acknowledge it: in this order, so that a kill repeats and never loses."""
-        letter.path.unlink(missing_ok=True)
         reason = letter.problem
         if letter.result is not None:
             reason = self._store(board, letter.result)
