@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -202,10 +203,21 @@ def _copy(source: paramiko.SFTPFile, part: Path, *, size: int) -> None:
             chunk = source.read(min(_READ_BYTES, size - have))
             if not chunk:
                 raise EOFError("the artefact ended early")
-            file.write(chunk)
+            with _full_disk():
+                file.write(chunk)
             have += len(chunk)
-        file.flush()
-        os.fsync(file.fileno())
+        with _full_disk():
+            file.flush()
+            os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def _full_disk() -> Iterator[None]:
+    """Tell a full disk of ours from a broken link."""
+    try:
+        yield
+    except OSError as error:
+        raise ArtifactError(f"the board cannot store the artefact: {error.strerror}; free space in its home") from None
 
 
 def write_remote(sftp: paramiko.SFTPClient, path: str, text: str) -> None:

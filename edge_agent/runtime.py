@@ -73,8 +73,9 @@ class Normaliser:
             )
         height, width, channels = self._shape
         out = np.empty((1, channels, height, width), dtype=np.float32)
+        planes = np.ascontiguousarray(image.transpose(2, 0, 1))
         for channel in range(channels):
-            np.take(self._tables[channel], image[:, :, channel], out=out[0, channel], mode="clip")
+            np.take(self._tables[channel], planes[channel], out=out[0, channel], mode="clip")
         return out
 
 

@@ -71,6 +71,7 @@ def test_an_agent_answers_a_lease_and_drops_its_copy_once_acknowledged(
     await_gone(enrolled.spool_path, "r-*.json")
 
 
+@pytest.mark.slow
 def test_the_lowest_token_is_measured_first_and_nothing_twice(
     enrolled: Home, gateway: SftpGateway, start_agent: Start
 ) -> None:
@@ -118,6 +119,7 @@ def test_a_killed_agent_measures_the_lease_again_after_its_restart(
     assert result.incarnation != first.incarnation
 
 
+@pytest.mark.slow
 def test_a_killed_agent_sends_what_it_had_spooled_and_measures_nothing_twice(
     enrolled: Home, gateway: SftpGateway, start_agent: Start
 ) -> None:
@@ -172,6 +174,7 @@ def test_an_absent_artefact_is_an_infra_fault(enrolled: Home, gateway: SftpGatew
     assert "is not on the gateway" in (result.cause or "")
 
 
+@pytest.mark.slow
 def test_leases_that_are_late_foreign_or_unreadable_are_left_alone(
     enrolled: Home, gateway: SftpGateway, start_agent: Start
 ) -> None:
@@ -187,6 +190,7 @@ def test_leases_that_are_late_foreign_or_unreadable_are_left_alone(
     assert result.lease_id == "good"
 
 
+@pytest.mark.slow
 def test_the_agent_comes_back_after_the_gateway_restarted(
     enrolled: Home, gateway: SftpGateway, start_agent: Start
 ) -> None:

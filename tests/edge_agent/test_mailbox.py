@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import random
 from pathlib import Path
 
@@ -84,6 +86,18 @@ def test_a_truncated_artefact_is_an_error(mailbox: SftpMailbox, gateway: SftpGat
 def test_an_absent_artefact_is_an_error(mailbox: SftpMailbox) -> None:
     with pytest.raises(ArtifactError, match="is not on the gateway"):
         mailbox.fetch_artifact(Artifact(sha256="0" * 64, size_bytes=1))
+
+
+def test_a_full_disk_is_no_broken_link(
+    mailbox: SftpMailbox, gateway: SftpGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    artifact = gateway.put_artifact(DATA)
+    monkeypatch.setattr("edge_agent.mailbox.os.fsync", full)
+    with pytest.raises(ArtifactError, match="cannot store the artefact: No space left on device; free space"):
+        mailbox.fetch_artifact(artifact)
 
 
 def test_leases_settings_and_acknowledgements_are_read_as_records(mailbox: SftpMailbox, gateway: SftpGateway) -> None:

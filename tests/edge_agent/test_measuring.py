@@ -173,6 +173,7 @@ def test_nothing_is_left_in_the_work_folder(model_path: Path, tmp_path: Path) ->
     assert not list(tmp_path.glob("measure-*"))
 
 
+@pytest.mark.slow
 def test_measured_latency_is_that_of_a_bare_loop(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(little_model(size=64, channels=32))
