@@ -8,6 +8,7 @@ what arrives here was written by another machine. Unknown quantities are None, n
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -69,6 +70,11 @@ def stable_hash(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+@functools.cache
+def _hints_of(cls: type[Any]) -> dict[str, Any]:
+    return typing.get_type_hints(cls)  # takes longer than all the rest of reading a record
+
+
 def _decode(hint: Any, value: Any, where: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
@@ -128,7 +134,7 @@ class Record:
         where = where or cls.__name__.lower()
         if not isinstance(data, dict):
             raise RecordError(f"{where} is {type(data).__name__} but must be an object")
-        hints = typing.get_type_hints(cls)
+        hints = _hints_of(cls)
         fields = {f.name: f for f in dataclasses.fields(cls)}
         if unknown := sorted(set(data) - set(fields)):
             raise RecordError(f"{where} has unknown keys {', '.join(map(repr, unknown))}; allowed: {', '.join(fields)}")

@@ -64,9 +64,9 @@ class Mailroom:
     def round(self) -> bool:
         """Bring store and folders in line once; return whether anything was taken in or handed out."""
         boards = self._fleet.boards()
-        self._take_heartbeats(boards)
         busy = sum(self._take_results(board) for board in boards) > 0
-        boards = self._fleet.boards()
+        if self._take_heartbeats(boards):
+            boards = self._fleet.boards()
         views = self._views(boards)
         busy |= self._end_leases(views)
         busy |= self._grant_leases(views)
@@ -75,7 +75,7 @@ class Mailroom:
         self.present = frozenset(board.name for board in boards)
         return busy
 
-    def _take_heartbeats(self, boards: Sequence[Board]) -> None:
+    def _take_heartbeats(self, boards: Sequence[Board]) -> bool:
         beats: list[tuple[Heartbeat, float]] = []
         for board in boards:
             path = self._folders.mailbox(board.name).heartbeat
@@ -91,6 +91,7 @@ class Mailroom:
                 beats.append((beat, min(status.st_mtime, self._clock())))
         if beats:
             self._fleet.heartbeats(beats)
+        return bool(beats)
 
     def _take_results(self, board: Board) -> int:
         mailbox = self._folders.mailbox(board.name)
