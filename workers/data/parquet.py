@@ -44,8 +44,9 @@ def load(spec: DatasetSpec) -> Dataset:
         )
     files = find_files(Path(spec.root).expanduser())
     names = _columns(spec, files["train"][0])
-    tensors = _cached(spec, files) or _decode(files, *names[:2])
-    if spec.cache is not None:
+    tensors = _cached(spec, files)
+    if tensors is None:
+        tensors = _decode(files, *names[:2])
         _keep(spec, files, tensors)
     classes = names[2] or tuple(str(i) for i in range(int(tensors["train_labels"].max()) + 1))
     mean, std = channel_statistics(tensors["train_images"])
@@ -105,27 +106,46 @@ def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...] | None:
 def _decode(files: dict[str, list[Path]], image: str, label: str) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for part, paths in files.items():
-        rows = [row for path in paths for row in _rows(path, image, label)]
-        if not rows:
-            raise InvalidRequestError(f"{paths[0]} and the other {part} files have no rows")
-        tensors[f"{part}_images"] = torch.from_numpy(np.stack([r[0] for r in rows])).permute(0, 3, 1, 2).contiguous()
-        tensors[f"{part}_labels"] = torch.tensor([r[1] for r in rows], dtype=torch.int64)
+        total = sum(_row_count(path) for path in paths)
+        labels = torch.empty(total, dtype=torch.int64)
+        images: Tensor | None = None
+        for index, (pixels, number) in enumerate(_all_rows(paths, image, label)):
+            if images is None:
+                images = torch.empty((total, pixels.shape[2], *pixels.shape[:2]), dtype=torch.uint8)
+            images[index] = torch.from_numpy(pixels).permute(2, 0, 1)
+            labels[index] = number
+        if images is None:
+            raise InvalidRequestError(f"{paths[0]} and the other {part} files have no rows; fetch them again")
+        tensors[f"{part}_images"], tensors[f"{part}_labels"] = images, labels
     return tensors
 
 
+def _row_count(path: Path) -> int:
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (pa.ArrowException, OSError) as error:
+        raise InvalidRequestError(f"{path} is no whole Parquet file: {error}; fetch it again") from None
+
+
+def _all_rows(paths: list[Path], image: str, label: str) -> Iterator[tuple[NDArray[np.uint8], int]]:
+    shape: tuple[int, ...] | None = None
+    for path in paths:
+        for row, (pixels, number) in enumerate(_rows(path, image, label)):
+            shape = shape or pixels.shape
+            if pixels.shape != shape:
+                raise InvalidRequestError(
+                    f"{path} row {row} is an image of {pixels.shape} but others are {shape}; resize them first"
+                )
+            yield pixels, number
+
+
 def _rows(path: Path, image: str, label: str) -> Iterator[tuple[NDArray[np.uint8], int]]:
-    first: tuple[int, ...] | None = None
     row = 0
     try:
         for batch in pq.ParquetFile(path).iter_batches(batch_size=1024, columns=[image, label]):
             column, labels = batch.column(image).field("bytes"), batch.column(label)
             for value, number in zip(column, labels, strict=True):
                 pixels = _pixels(value.as_py(), f"{path} row {row}")
-                first = first or pixels.shape
-                if pixels.shape != first:
-                    raise InvalidRequestError(
-                        f"{path} row {row} is an image of {pixels.shape} but others are {first}; resize them first"
-                    )
                 if not number.is_valid:
                     raise InvalidRequestError(f"{path} row {row} has no label; remove the row or label it")
                 yield pixels, number.as_py()
@@ -138,7 +158,7 @@ def _pixels(data: bytes | None, where: str) -> NDArray[np.uint8]:
     """Return (H, W, C) of a JPEG or PNG."""
     try:
         with Image.open(io.BytesIO(data or b"")) as image:
-            pixels = np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))
+            pixels = np.array(image if image.mode in ("L", "RGB") else image.convert("RGB"))
     except (UnidentifiedImageError, OSError, ValueError) as error:
         raise InvalidRequestError(f"{where} holds no readable image: {error}; remove or replace the row") from None
     return pixels if pixels.ndim == 3 else pixels[..., None]
@@ -161,9 +181,9 @@ def _cached(spec: DatasetSpec, files: dict[str, list[Path]]) -> dict[str, Tensor
 
 
 def _keep(spec: DatasetSpec, files: dict[str, list[Path]], tensors: dict[str, Tensor]) -> None:
-    path = _cache_path(spec, files)
-    if path.is_file():
+    if spec.cache is None:
         return
+    path = _cache_path(spec, files)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     save_file(tensors, part)
