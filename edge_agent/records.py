@@ -8,7 +8,6 @@ what arrives here was written by another machine. Unknown quantities are None, n
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import json
 import math
@@ -70,9 +69,13 @@ def stable_hash(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-@functools.cache
+_HINTS: dict[type[Any], dict[str, Any]] = {}
+
+
 def _hints_of(cls: type[Any]) -> dict[str, Any]:
-    return typing.get_type_hints(cls)  # takes longer than all the rest of reading a record
+    if cls not in _HINTS:
+        _HINTS[cls] = typing.get_type_hints(cls)  # takes longer than all the rest of reading a record
+    return _HINTS[cls]
 
 
 def _decode(hint: Any, value: Any, where: str) -> Any:
