@@ -18,6 +18,8 @@ from nas_service.api.ports import Fleet, Launcher
 from nas_service.api.problems import install_handlers, problem_responses
 from nas_service.api.routes.boards import boards_router
 from nas_service.api.routes.candidates import candidates_router
+from nas_service.api.routes.fronts import fronts_router
+from nas_service.api.routes.job_control import job_control_router
 from nas_service.api.routes.jobs import jobs_router
 from nas_service.api.routes.service import service_router
 from nas_service.api.routes.tokens import tokens_router
@@ -70,8 +72,8 @@ def create_app(*, store: Store, launcher: Launcher, fleet: Fleet, version: str, 
 
 def _include(app: FastAPI, context: Context) -> None:
     api = APIRouter(prefix=PREFIX, responses=problem_responses(401, 403, 422))
-    for router in (jobs_router(context), candidates_router(context), boards_router(context), tokens_router(context)):
-        api.include_router(router)
+    for make in (jobs_router, job_control_router, candidates_router, fronts_router, boards_router, tokens_router):
+        api.include_router(make(context))
     app.include_router(api)
     service = service_router(context)
     app.include_router(service)

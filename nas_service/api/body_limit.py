@@ -28,7 +28,7 @@ class BodyLimit:
             return
         got_bytes = 0
 
-        async def receive_limited() -> Message:
+        async def _receive() -> Message:
             nonlocal got_bytes
             message = await receive()
             got_bytes += len(message.get("body", b""))
@@ -36,7 +36,7 @@ class BodyLimit:
                 raise HTTPException(413, self._detail())
             return message
 
-        await self._app(scope, receive_limited, send)
+        await self._app(scope, _receive, send)
 
     def _detail(self) -> str:
         return f"the body is larger than {self._max_bytes} bytes; send a smaller one"

@@ -20,7 +20,7 @@ Figures = Mapping[str, tuple[str, str, Mapping[str, int]]]
 def store_figures(database: Database) -> Callable[[], Figures]:
     """Return what counts jobs, candidates, boards and measurements; states without any count 0."""
 
-    def read() -> Figures:
+    def _read() -> Figures:
         return {
             "jobs": ("Jobs by state.", "state", _counted(database, jobs.c.state, [s.value for s in JobState])),
             "candidates": (
@@ -36,7 +36,7 @@ def store_figures(database: Database) -> Callable[[], Figures]:
             ),
         }
 
-    return read
+    return _read
 
 
 def _counted(database: Database, column: Column[Any], expected: list[str]) -> dict[str, int]:

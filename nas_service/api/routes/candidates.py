@@ -1,11 +1,9 @@
-"""Candidates, the fronts that they form, and finalists' bundles."""
+"""Candidates, and finalists' bundles."""
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import asdict
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, Query, Response
@@ -14,27 +12,21 @@ from nas_service.api.auth import require
 from nas_service.api.context import Context
 from nas_service.api.priced import priced_candidates
 from nas_service.api.problems import problem_responses
-from nas_service.api.views import CandidateDetail, CandidateList, CandidateView, CurveView, FrontPointView, FrontView
+from nas_service.api.views import CandidateDetail, CandidateList, CandidateView, CurveView
 from nas_service.candidate import Candidate, CandidateStatus
 from nas_service.errors import ConflictError
 from nas_service.front import thin_curve
 from nas_service.front_query import (
     FrontCandidate,
-    FrontQuery,
-    board_classes,
     curve_values,
-    front_objectives,
-    front_points,
 )
 from nas_service.store.tokens import Role
 
 CURVE_POINTS = 400
 
-Limit = Annotated[float | None, Query(gt=0, allow_inf_nan=False)]
-
 
 def candidates_router(context: Context) -> APIRouter:
-    """Return the routes of candidates and fronts."""
+    """Return the routes of candidates."""
     router = APIRouter(tags=["candidates"], dependencies=[require(Role.VIEWER)])
     store, measured = context.store, context.store.fleet
 
@@ -53,39 +45,6 @@ def candidates_router(context: Context) -> APIRouter:
             job_id, status=status, strategy=strategy, finalists=finalists, limit=offset + limit
         )
         return CandidateList(candidates=[CandidateView.of(candidate) for candidate in found[offset:]])
-
-    @router.get("/jobs/{job_id}/front", response_model=FrontView, responses=problem_responses(404, 422))
-    def front(
-        job_id: str,
-        board: Annotated[str | None, Query(description="The cost is the latency on this class of boards")] = None,
-        max_latency_ms: Limit = None,
-        max_energy_mj: Limit = None,
-        max_memory_kib: Limit = None,
-        min_accuracy: Annotated[float | None, Query(ge=0, le=1, description="A share, 0 to 1")] = None,
-        format: Annotated[Literal["json", "csv"], Query()] = "json",
-    ) -> FrontView | Response:
-        """Return the operating points that no other point of the job beats, cheapest first."""
-        query = FrontQuery(
-            objectives=store.jobs.get(job_id).spec.objectives or ("error", "macs"),
-            board=board or None,
-            max_latency_ms=max_latency_ms,
-            max_energy_mj=max_energy_mj,
-            max_memory_kib=max_memory_kib,
-            min_accuracy=min_accuracy,
-        )
-        finished = store.candidates.list(job_id, status=CandidateStatus.FINISHED, with_curves=True)
-        priced = priced_candidates(finished, measured)
-        axis, points = front_points(priced, query)
-        view = FrontView(
-            job_id=job_id,
-            objectives=list(front_objectives(query.objectives, query.board)),
-            axis=axis,
-            board=query.board,
-            boards=board_classes(priced),
-            candidates=len(priced),
-            points=[FrontPointView.of(point) for point in points],
-        )
-        return view if format == "json" else _csv_response(view)
 
     @router.get("/candidates/{candidate_id}", responses=problem_responses(404))
     def show(candidate_id: str) -> CandidateDetail:
@@ -131,23 +90,6 @@ def curve_view(candidate: FrontCandidate) -> CurveView:
         escalation_rate=curve.escalation_rate[shown].tolist(),
         values={name: column[shown].tolist() for name, column in values.items()},
     )
-
-
-def front_csv(view: FrontView) -> str:
-    """Return a front as CSV: a row for each point, an empty cell for what was not measured."""
-    names = list(dict.fromkeys(name for point in view.points for name in point.values))
-    columns = ["candidate_id", "number", "coupling", "threshold", "accuracy", "escalation_rate"]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*columns, *names])
-    for point in view.points:
-        writer.writerow([*(getattr(point, c) for c in columns), *(point.values.get(name, "") for name in names)])
-    return text.getvalue()
-
-
-def _csv_response(view: FrontView) -> Response:
-    headers = {"Content-Disposition": f'attachment; filename="{view.job_id}-front.csv"'}
-    return Response(front_csv(view), media_type="text/csv", headers=headers)
 
 
 def _known(costs: dict[str, float | None]) -> dict[str, float]:

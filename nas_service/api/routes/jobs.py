@@ -1,33 +1,24 @@
-"""/jobs: submit, look, follow, stop, resume."""
+"""/jobs: submit and look."""
 
 from __future__ import annotations
 
-import logging
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from nas_service.api.auth import require
 from nas_service.api.context import Context
-from nas_service.api.event_stream import stream_events
+from nas_service.api.driver import job_view, launch_driver
 from nas_service.api.job_request import job_request_schema, read_job
 from nas_service.api.problems import problem_responses
 from nas_service.api.validation import validate_job
 from nas_service.api.views import JobList, JobPlan, JobView
-from nas_service.errors import ConflictError, RetryableError
 from nas_service.job import JobSpec
-from nas_service.job_state import JobState
-from nas_service.store import Store
 from nas_service.store.tokens import Role
-
-LOG = logging.getLogger(__name__)
-
-MAX_EVENT_ID = 2**63 - 1
 
 
 def jobs_router(context: Context) -> APIRouter:
-    """Return the routes of /jobs."""
+    """Return the routes that submit and show jobs."""
     router = APIRouter(prefix="/jobs", tags=["jobs"])
     store = context.store
 
@@ -51,9 +42,9 @@ def jobs_router(context: Context) -> APIRouter:
             response.status_code = 200
             return JobPlan.of(spec)
         job = store.jobs.create(spec)
-        _launch(context, job.id)
+        launch_driver(context, job.id)
         response.headers["Location"] = f"{request.url.path.rstrip('/')}/{job.id}"
-        return _view(store, job.id)
+        return job_view(store, job.id)
 
     @router.get("", dependencies=[require(Role.VIEWER)], responses=problem_responses(404, 422))
     def list_jobs(
@@ -67,75 +58,6 @@ def jobs_router(context: Context) -> APIRouter:
     @router.get("/{job_id}", dependencies=[require(Role.VIEWER)], responses=problem_responses(404))
     def show(job_id: str) -> JobView:
         """Show one job, with how many of its candidates have each status."""
-        return _view(store, job_id)
-
-    @router.post("/{job_id}/stop", status_code=202, dependencies=[require(Role.SUBMITTER)],
-                 responses=problem_responses(404, 409))  # fmt: skip
-    def stop(job_id: str) -> JobView:
-        """Ask a job to stop; what it has found stays."""
-        store.jobs.request_stop(job_id)
-        if _alive(context, job_id):
-            context.launcher.stop(job_id)
-        else:
-            _settle(store, job_id)
-        return _view(store, job_id)
-
-    @router.post("/{job_id}/resume", status_code=202, dependencies=[require(Role.SUBMITTER)],
-                 responses=problem_responses(404, 409, 503))  # fmt: skip
-    def resume(job_id: str) -> JobView:
-        """Continue a job that stopped, failed, or whose driver died; nothing that was measured is repeated."""
-        job = store.jobs.get(job_id)
-        if _alive(context, job_id):
-            raise ConflictError(
-                f"job {job_id} is {job.state.value} and its driver runs; stop it first, or let it go on"
-            )
-        if job.state is not JobState.QUEUED:
-            store.jobs.transition(job_id, JobState.QUEUED, "resumed")
-        _launch(context, job_id)
-        return _view(store, job_id)
-
-    @router.get("/{job_id}/events", dependencies=[require(Role.VIEWER)], response_class=StreamingResponse,
-                responses={200: {"content": {"text/event-stream": {}}}, **problem_responses(404)})  # fmt: skip
-    def events(
-        job_id: str,
-        last_event_id: Annotated[int, Header(ge=0, le=MAX_EVENT_ID, description="Only events after this one")] = 0,
-        follow: Annotated[bool, Query(description="Wait for events to come, until the job ends")] = True,
-    ) -> StreamingResponse:
-        """Follow a job's events (server-sent), from the first or after `Last-Event-ID`, until the job ends."""
-        store.jobs.get(job_id)
-        stream = stream_events(store.jobs, job_id, after=last_event_id, follow=follow)
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
+        return job_view(store, job_id)
 
     return router
-
-
-def _view(store: Store, job_id: str) -> JobView:
-    return JobView.of(store.jobs.get(job_id), store.candidates.count(job_id))
-
-
-def _alive(context: Context, job_id: str) -> bool:
-    try:
-        return context.launcher.alive(job_id)
-    except Exception as error:
-        LOG.warning("cannot tell whether the driver of %s runs", job_id, exc_info=error)
-        raise RetryableError(f"whether the driver of job {job_id} runs cannot be told now; try again") from error
-
-
-def _launch(context: Context, job_id: str) -> None:
-    try:
-        context.launcher.launch(job_id)
-    except Exception as error:
-        context.store.jobs.transition(job_id, JobState.FAILED, f"its driver could not be started: {error}")
-        raise RetryableError(
-            f"job {job_id} is kept but its driver could not be started; `nas show` says why, `nas resume` tries again"
-        ) from error
-
-
-def _settle(store: Store, job_id: str) -> None:
-    """End a job that has no driver which could."""
-    try:
-        store.jobs.transition(job_id, JobState.STOPPED, "stopped while no driver ran")
-    except ConflictError:
-        if not store.jobs.get(job_id).state.over:  # else its driver ended it in between
-            raise

@@ -9,7 +9,7 @@ const POLL_MS = 2000;
 const part = encodeURIComponent;
 const $ = (id) => document.getElementById(id);
 
-const view = { job: null, candidate: null, curve: null, axis: null, front: null, candidates: [], seen: "", stream: null, timer: null };
+const view = { job: null, candidate: null, curve: null, axis: null, front: null, candidates: [], seen: "", stream: null, lastEvent: 0, timer: null };
 
 function showSignIn(message = "") {
   clearTimeout(view.timer);
@@ -56,7 +56,8 @@ async function refreshJob() {
   const job = await get(`${API}/jobs/${part(id)}`);
   if (id !== view.job) return;
   showJob(job);
-  if (!view.stream) startLog(id);
+  const over = ["finished", "failed", "stopped"].includes(job.state);
+  if (!view.stream && (!over || !view.lastEvent)) startLog(id);  // a resumed job goes on where its log ended
   const seen = JSON.stringify([id, job.state, job.candidates]);
   if (seen === view.seen) return;
   const [candidates, front] = await Promise.all([
@@ -108,7 +109,7 @@ function showAxes(front) {
 
 function chooseJob(id) {
   view.stream?.abort();
-  Object.assign(view, { job: id, candidate: null, curve: null, axis: null, front: null, seen: "", stream: null });
+  Object.assign(view, { job: id, candidate: null, curve: null, axis: null, front: null, seen: "", stream: null, lastEvent: 0 });
   $("log").replaceChildren();
   history.replaceState(null, "", `?job=${part(id)}`);
   poll();
@@ -126,11 +127,17 @@ async function chooseCandidate(id) {
 }
 
 function startLog(id) {
-  view.stream = new AbortController();
+  const stream = new AbortController();
+  view.stream = stream;
   follow(`${API}/jobs/${part(id)}/events`, {
-    signal: view.stream.signal,
-    onEvent: (event) => addEvent($("log"), event),
-  }).catch((error) => { $("service").textContent = error.message; });
+    after: view.lastEvent,
+    signal: stream.signal,
+    onEvent: (event) => {
+      view.lastEvent = event.id;
+      addEvent($("log"), event);
+    },
+  }).catch((error) => { $("service").textContent = error.message; })
+    .finally(() => { if (view.stream === stream) view.stream = null; });
 }
 
 $("token-form").addEventListener("submit", (event) => {
