@@ -16,6 +16,7 @@ from nas_service.report.plots import FrontPlot, ProgressPlot, TrainingPlot, othe
 INK, GRID, MUTED = "#1b1f24", "#dfe3e8", "#6a737d"
 DPI = 160
 SIZE_INCHES = (8.0, 4.8)
+LEGEND_CHARACTERS = 120
 
 
 def front_png(plot: FrontPlot) -> bytes:
@@ -79,11 +80,15 @@ def training_png(plot: TrainingPlot) -> bytes:
             label=name.replace("_", " "),
         )
         lines.append(line)
-    axes.legend(handles=lines, **_LEGEND)
+    _legend(axes, lines)
     return _bytes(figure)
 
 
-_LEGEND: dict[str, Any] = {"frameon": False, "fontsize": 9, "loc": "lower left", "bbox_to_anchor": (0, 1.0), "ncols": 7}
+def _legend(axes: Any, handles: list[Line2D]) -> None:
+    """Put the legend above the plot, in as many columns as fit its width."""
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    columns = max(1, min(len(handles), LEGEND_CHARACTERS // (longest + 7)))
+    axes.legend(handles=handles, frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=columns)
 
 
 def _front_legend(axes: Any, plot: FrontPlot) -> None:
@@ -96,7 +101,7 @@ def _front_legend(axes: Any, plot: FrontPlot) -> None:
     ]
     for label, mark in (("little alone", "o"), ("big always", "s")):
         handles.append(Line2D([], [], color=MUTED, marker=mark, mfc="none", linestyle="", markersize=5, label=label))
-    axes.legend(handles=handles, **_LEGEND)
+    _legend(axes, handles)
 
 
 def _axes(x_label: str, y_label: str) -> tuple[Figure, Any]:

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from dataclasses import replace
 
 import pytest
 
-from nas_service.report.data import ReportData
+from nas_service.report.data import ReportData, TrainingPoint
 from nas_service.report.notes import honest_notes
 from nas_service.report.tables import boards_table, finalists_table, headline, measurements_table, provenance_table
 from nas_service.report.write import render, write_report
@@ -53,6 +54,15 @@ def test_writing_replaces_the_files_and_leaves_no_other(tmp_path, files):
     paths = write_report(report_data(), tmp_path / "deep" / "er")
     assert sorted(p.name for p in (tmp_path / "deep" / "er").iterdir()) == sorted(files)
     assert paths[0].name == "report.html"
+
+
+def test_many_figures_with_long_names_still_leave_room_for_the_training_plot():
+    figures = {f"{size}_{half} {kind}": 1.0 for size in ("largest", "smallest") for half in ("little", "big")
+               for kind in ("loss", "accuracy")}  # fmt: skip
+    data = replace(report_data(), training=(TrainingPoint(epoch=1, figures=figures),))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "training.png" in render(data)
 
 
 def test_a_job_that_found_nothing_still_gets_a_report():
