@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+
+from nas_service.curve import Curve
+from nas_service.errors import InvalidRequestError
+from nas_service.presets import MICRO, TINY
+from tests.workers.test_export import run
+from workers.checkpoint import Checkpoint
+from workers.evaluation import evaluate
+from workers.evaluator import EvaluatorCore
+from workers.export import ExportedPair
+from workers.train_config import TrainConfig
+
+
+@pytest.fixture(scope="module")
+def core(trained, data) -> EvaluatorCore:
+    return EvaluatorCore(MICRO, checkpoint=trained[1], data=data)
+
+
+def point(core, coupling="stem"):
+    return core.space.extreme(coupling, largest=True)
+
+
+def test_a_report_holds_what_evaluate_gives(core, trained, context):
+    report = core.evaluate(point(core), router="margin")
+    evaluation = evaluate(trained[0], trained[0].space.plan(point(core)), context)
+    curve = Curve.from_bytes(report.curve)
+    assert (report.status, report.error, report.models) == ("ok", None, {})
+    assert report.accuracies["big"] == pytest.approx(100 * evaluation.big_accuracy)
+    assert np.array_equal(curve.correct, evaluation.outputs.curve("margin").correct)
+    assert set(report.seconds) == {"extract", "recalibrate", "infer", "export", "total"}
+
+
+@pytest.mark.parametrize("halves", [(), ("little",), ("big",), ("little", "big")])
+def test_only_the_halves_asked_for_are_exported(core, halves):
+    assert tuple(core.evaluate(point(core), router="msp", export=halves).models) == halves
+
+
+def test_what_was_scored_is_what_is_exported(core, trained, data, context):
+    report = core.evaluate(point(core, "nested"), router="margin", export=("little", "big"))
+    x = torch.cat(context.batches).contiguous().numpy()
+    got = run(ExportedPair(**report.models), x)
+    for name in ("little", "big"):
+        assert report.accuracies[name] == pytest.approx(100 * (got[name].argmax(1) == data.labels.numpy()).mean())
+
+
+@pytest.mark.parametrize(
+    ("architecture", "router", "reason"),
+    [
+        ({"coupling": "stem"}, "margin", "lacks gene"),
+        ({}, "margin", "lacks gene"),
+        (None, "learned", "unknown router 'learned'"),
+    ],
+)
+def test_a_failure_is_a_report_and_the_next_candidate_goes_on(core, architecture, router, reason):
+    failed = core.evaluate(point(core) if architecture is None else architecture, router=router)
+    assert failed.status == "failed"
+    assert reason in failed.error
+    assert failed.curve is None
+    assert core.evaluate(point(core), router="margin").status == "ok"
+
+
+def test_weights_that_are_no_numbers_are_a_failed_report(trained, data):
+    checkpoint = Checkpoint.from_bytes(trained[1])
+    checkpoint.model["heads.little"].fill_(float("nan"))
+    core = EvaluatorCore(MICRO, checkpoint=checkpoint.to_bytes(), data=data)
+    report = core.evaluate(point(core), router="margin")
+    assert report.status == "failed"
+    assert "little_logits of 143 of 143 images are not finite" in report.error
+
+
+def test_a_checkpoint_of_another_space_is_refused_at_once(trained, data):
+    with pytest.raises(InvalidRequestError, match=r"belongs to space 'micro' .* but this job has 'tiny'"):
+        EvaluatorCore(TINY, checkpoint=trained[1], data=data)
+
+
+def test_a_finalist_is_fine_tuned_and_bundled_and_the_supernet_stays(core, digits, splits):
+    before = core.evaluate(point(core), router="margin").curve
+    tuning = TrainConfig(epochs=2, batch_size=64, learning_rate=0.02)
+    report = core.finalist(
+        point(core),
+        candidate="c-1",
+        router="margin",
+        dataset=digits,
+        splits=splits,
+        tuning=tuning,
+        provenance={"job": "j"},
+    )
+    assert (report.status, report.error) == ("ok", None)
+    with zipfile.ZipFile(io.BytesIO(report.bundle)) as archive:
+        assert archive.read("big.onnx") == report.models["big"]
+    assert report.manifest["provenance"]["fine_tune"]["epochs"] == 2
+    assert report.accuracies["n"] == 359
+    assert report.accuracies["big"] > 85
+    assert core.evaluate(point(core), router="margin").curve == before
+
+
+def test_a_finalist_that_fails_is_a_report(core, digits, splits):
+    report = core.finalist({}, candidate="c-1", router="margin", dataset=digits, splits=splits)
+    assert (report.status, report.bundle) == ("failed", None)
+    assert "lacks gene" in report.error

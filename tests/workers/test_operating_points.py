@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nas_service.curve import Curve
+from workers.operating_points import choose_thresholds, operating_points, promise
+
+# 1,000 inputs in order of score: escalating the first 40 puts each of them right, three later ones go wrong.
+N = 1000
+SCORES = np.arange(N) / N
+LITTLE = np.ones(N, dtype=bool)
+LITTLE[:40] = False
+BIG = np.ones(N, dtype=bool)
+BIG[[250, 300, 350]] = False
+CURVE = Curve.from_outputs(SCORES, LITTLE, BIG)
+
+
+def test_iso_points_escalate_least_among_those_accurate_enough():
+    chosen = choose_thresholds(CURVE)
+    always = BIG.mean()
+    for drop in (0.0, 0.2, 0.5, 1.0):
+        index = CURVE.index_of(chosen[f"iso-{drop:.1f}"])
+        assert CURVE.accuracy[index] >= always - drop / 100
+        assert (CURVE.accuracy[:index] < always - drop / 100).all()
+
+
+def test_best_is_the_most_accurate_at_the_least_escalation():
+    index = CURVE.index_of(choose_thresholds(CURVE)["best"])
+    assert CURVE.escalated[index] == 40
+    assert CURVE.accuracy[index] == 1.0
+
+
+def test_names_are_those_of_the_bundle():
+    assert set(choose_thresholds(CURVE)) == {"never", "always", "best", "iso-0.0", "iso-0.2", "iso-0.5", "iso-1.0"}
+
+
+def test_a_little_that_is_good_enough_is_never_escalated():
+    curve = Curve.from_outputs(SCORES, BIG, LITTLE)
+    assert choose_thresholds(curve)["iso-0.5"] == "never"
+
+
+@pytest.mark.parametrize(("threshold", "rate"), [("never", 0.0), (0.25, 0.25), ("always", 1.0)])
+def test_promises_price_little_always_and_tail_by_the_escalation_rate(threshold, rate):
+    made = promise(CURVE, threshold, costs={"latency_ms@pi": (2.0, 8.0)})
+    assert made.escalation_rate == pytest.approx(rate)
+    assert made.expected_cost == {"latency_ms@pi": pytest.approx(2 + 8 * rate)}
+    assert made.worst_cost == {"latency_ms@pi": 10.0}
+
+
+def test_test_figures_stand_beside_but_choose_nothing():
+    flipped = Curve.from_outputs(SCORES, BIG, LITTLE)
+    thresholds = choose_thresholds(CURVE)
+    points = operating_points(thresholds, calibration=CURVE, test=flipped, costs={})
+    assert [p.threshold for p in points] == list(thresholds.values())
+    assert next(p for p in points if p.name == "never").test.accuracy == pytest.approx(BIG.mean())
+    assert all(p.test is None for p in operating_points(thresholds, calibration=CURVE, test=None, costs={}))
