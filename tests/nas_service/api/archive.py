@@ -173,7 +173,7 @@ def fill(store: Store, *, candidates: int = 40, seed: int = 0, now: float) -> st
     broken = replace(asked[candidates], status=CandidateStatus.FAILED, error="out of memory", finished_at=now)
     store.candidates.finish(broken, None)
     lease_one(store.fleet, board="pi-kitchen", board_class="rpi5", now=now - 6)
-    store.jobs.set_progress(job.id, Progress(phase="searching", done=candidates, total=60, detail="nsga2"))
+    store.jobs.set_progress(job.id, Progress(phase="searching", done=candidates, total=candidates + 20, detail="nsga2"))
     return job.id
 
 

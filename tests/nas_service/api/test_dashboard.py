@@ -144,6 +144,10 @@ def test_new_events_and_states_appear_by_themselves(served: Served, watched: Wat
     page.wait_for_selector("#log li:has-text('<b>a new line</b>')")
     served.store.jobs.transition(served.job_id, JobState.STOPPED, "asked to")
     page.wait_for_selector("#job-state:has-text('stopped')")
+    served.store.jobs.transition(served.job_id, JobState.QUEUED, "resumed")
+    page.wait_for_selector("#log li:has-text('resumed')")
+    texts = page.locator("#log .text").all_inner_texts()
+    assert texts.count("asked to") == texts.count("resumed") == 1
     assert watched.complaints == []
 
 
