@@ -44,12 +44,15 @@ class _StoreAuthority:
         self._fleet = store.fleet
 
     def board_key(self, board: str) -> str | None:
+        """See Authority."""
         return self._fleet.board_key(board)
 
     def code_valid(self, token: str) -> bool:
+        """See Authority."""
         return self._fleet.code_valid(token, now=time.time())
 
     def enrol(self, token: str, request: EnrolmentRequest) -> EnrolmentAnswer:
+        """See Authority."""
         try:
             board = self._fleet.redeem(
                 token, public_key=request.public_key, fingerprint=request.fingerprint, now=time.time()

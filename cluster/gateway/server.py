@@ -250,6 +250,7 @@ class _Visitor(asyncssh.SSHServer):
         return False
 
     async def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
+        """Return whether `key` is that of board `username`."""
         if not self._may_try():
             return False
         registered = await asyncio.to_thread(self._server.authority.board_key, username)
@@ -259,6 +260,7 @@ class _Visitor(asyncssh.SSHServer):
         return good
 
     async def validate_password(self, username: str, password: str) -> bool:
+        """Return whether user `enroll` has shown a code that is known and has not expired."""
         now = time.monotonic()
         if username != ENROL_USER or not self._may_try() or self._server.codes_exhausted(self._address, now):
             return False

@@ -90,6 +90,14 @@ class AgentProcess:
     def stop(self) -> None:
         _end(self._process, signal.SIGTERM)
 
+    def pause(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     def exit_code(self, *, timeout_s: float = 60.0) -> int:
         assert self._process is not None
         return self._process.wait(timeout=timeout_s)

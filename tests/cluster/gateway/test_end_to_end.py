@@ -77,15 +77,16 @@ def test_board_reports_a_damaged_copy_as_a_fault_of_the_infrastructure_and_the_r
 ) -> None:
     bring_up(gateway_process, agent_process)
     wait_for("idle", service.agent_is("pi-1", "idle"))
-    agent_process.stop()
-    wait_for("stopping", service.agent_is("pi-1", "stopping"))
-    agent_process.start()
+    agent_process.pause()
     key = service.request(model, name="a", board_class="x86")
     copy = wait_for("the copy", lambda: next(iter((gateway_process.mailbox / "pi-1" / "artifacts").iterdir()), None))
     damaged = copy.with_name("damaged")
     damaged.write_bytes(b"\xff" + model[1:])
     damaged.replace(copy)
+    agent_process.go_on()
     assert service.wait_final(key).state is RequestStatus.DONE
+    results = [m.result for m in reversed(service.store.fleet.measurements())]
+    assert [(r.status, r.fault) for r in results] == [("agent_error", "infra"), ("ok", None)]
 
 
 def test_agent_whose_key_was_revoked_ends_with_a_message(

@@ -183,6 +183,7 @@ def test_board_that_another_process_removed_is_dropped(gateway: Gateway, store: 
     with log_in(gateway, "pi-1", board_key) as opened:
         store.fleet.remove("pi-1", now=time.time())
         wait_for("the drop", lambda: not opened.is_active())
+        assert gateway.boards() == []
 
 
 def test_third_connection_of_a_board_drops_its_oldest(gateway: Gateway, board_key: BoardKey) -> None:

@@ -82,7 +82,9 @@ def test_second_code_for_a_board_fails_once_the_first_was_used(fleet: FleetStore
 
 def test_one_key_is_not_two_boards(fleet: FleetStore) -> None:
     enrol(fleet)
-    with pytest.raises(ConflictError, match="this key belongs to board 'pi-1'; give each board a home folder of its own"):
+    with pytest.raises(
+        ConflictError, match="this key belongs to board 'pi-1'; give each board a home folder of its own"
+    ):
         enrol(fleet, "pi-2")
 
 
