@@ -81,7 +81,8 @@ def training_figure(plot: TrainingPlot) -> Figure:
             }
         )
     layout = _layout("epoch", "loss" if plot.losses else other_label(plot))
-    layout["xaxis"]["rangemode"] = "tozero"
+    if max(epoch for rows in (*plot.losses.values(), *plot.others.values()) for epoch, _ in rows) <= 20:
+        layout["xaxis"]["dtick"] = 1
     if both:
         layout["yaxis2"] = {"overlaying": "y", "side": "right", "showgrid": False, "tickmode": "auto"}
         layout["yaxis2"]["title"] = {"text": other_label(plot)}

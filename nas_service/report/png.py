@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from nas_service.report.look import COLOURS, PNG_MARKS, SERIES, colour, spans_decades
 from nas_service.report.plots import FrontPlot, ProgressPlot, TrainingPlot, other_label
@@ -67,6 +67,7 @@ def training_png(plot: TrainingPlot) -> bytes:
         right.tick_params(colors=MUTED, labelsize=9)
         right.spines[["top", "left"]].set_visible(False)
         right.spines["right"].set_color(GRID)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     lines = []
     for index, (name, rows) in enumerate([*plot.losses.items(), *plot.others.items()]):
         target, dash = (axes, "--") if name in plot.losses else (right, "-")
