@@ -72,7 +72,7 @@ class FinalistPhase:
             return
         resources = spec.resources.evaluators
         actor = (
-            ray.remote(EvaluatorActor)
+            cast(Any, EvaluatorActor)
             .options(num_cpus=resources.cpus, num_gpus=resources.gpus)
             .remote(
                 self._trained.definition,

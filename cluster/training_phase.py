@@ -88,7 +88,7 @@ def train_supernet(job_id: str, spec: JobSpec, *, store: Store, work: Path) -> T
     dataset = dataset_spec(spec, cache=work.parent / "data")
     resources = spec.resources.trainer
     trainer = (
-        ray.remote(TrainerActor)
+        cast(Any, TrainerActor)
         .options(num_cpus=resources.cpus, num_gpus=resources.gpus)
         .remote(
             definition,

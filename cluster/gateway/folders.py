@@ -69,6 +69,11 @@ class GatewayFolders:
         return self.root / "port"
 
     @property
+    def lock(self) -> Path:
+        """Held by the gateway that runs over this folder."""
+        return self.root / "lock"
+
+    @property
     def boards(self) -> Path:
         """The mailboxes, one folder per board."""
         return self.root / "boards"
