@@ -110,14 +110,13 @@ def front_points(candidates: Iterable[FrontCandidate], query: FrontQuery) -> tup
     objectives = front_objectives(query.objectives, query.board)
     limits = _upper_limits(query, measured)
     axis = next((name for name in objectives if name != "error"), "macs")
-    points = [point for candidate in every for point in _worthwhile(candidate, objectives, limits)]
-    if not points:
+    found = [(c, i, row) for c in every for i, row in _worthwhile(c, objectives, limits)]
+    if not found:
         return axis, []
-    rows = [tuple(point.values[name] for name in objectives) for point in points]
     unique: dict[tuple[float, ...], FrontPoint] = {}
-    for row, point, keep in zip(rows, points, non_dominated(np.array(rows)), strict=True):
-        if keep:
-            unique.setdefault(row, point)
+    for (candidate, index, row), keep in zip(found, non_dominated([row for _, _, row in found]), strict=True):
+        if keep and row not in unique:
+            unique[row] = _point(candidate, index)
     return axis, sorted(unique.values(), key=lambda p: (p.values.get(axis, 0.0), p.values["error"]))
 
 
@@ -175,21 +174,27 @@ def _upper_limits(query: FrontQuery, measured: Sequence[str]) -> dict[str, float
 
 def _worthwhile(
     candidate: FrontCandidate, objectives: Sequence[str], limits: Mapping[str, float]
-) -> Iterator[FrontPoint]:
-    values, curve = curve_values(candidate), candidate.curve
+) -> Iterator[tuple[int, tuple[float, ...]]]:
+    """Yield the candidate's own front within the limits: index on its curve, and objectives."""
+    values = curve_values(candidate)
     if any(name not in values for name in (*objectives, *limits)):
         return
-    allowed = np.ones(len(curve.thresholds), dtype=np.bool_)
+    allowed = np.ones(len(candidate.curve.thresholds), dtype=np.bool_)
     for name, limit in limits.items():
         allowed &= values[name] <= limit + _SLACK * abs(limit)
     rows = np.column_stack([np.where(allowed, values[name], np.nan) for name in objectives])
     for index in np.flatnonzero(non_dominated(rows)):
-        yield FrontPoint(
-            candidate_id=candidate.id,
-            number=candidate.number,
-            coupling=candidate.coupling,
-            threshold=curve.threshold(int(index)),
-            accuracy=float(curve.accuracy[index]),
-            escalation_rate=float(curve.escalation_rate[index]),
-            values={name: float(column[index]) for name, column in values.items()},
-        )
+        yield int(index), tuple(rows[index].tolist())
+
+
+def _point(candidate: FrontCandidate, index: int) -> FrontPoint:
+    curve = candidate.curve
+    return FrontPoint(
+        candidate_id=candidate.id,
+        number=candidate.number,
+        coupling=candidate.coupling,
+        threshold=curve.threshold(index),
+        accuracy=float(curve.accuracy[index]),
+        escalation_rate=float(curve.escalation_rate[index]),
+        values={name: float(column[index]) for name, column in curve_values(candidate).items()},
+    )
