@@ -112,11 +112,11 @@ class _Run:
         self.optimizer = _optimizer(supernet, config)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.step = self.epoch = self.rollbacks = 0
-        self.rate_scale, self.best_loss = 1.0, None
-
-    best_loss: float | None
+        self.rate_scale = 1.0
+        self.best_loss: float | None = None
 
     def epochs(self, sampler: PairSampler, watched: dict[str, PairPlan], resume: bytes | None) -> Iterator[EpochReport]:
+        """Yield a report after every epoch, from the first or from where `resume` stopped."""
         if resume is not None:
             self._restore(Checkpoint.from_bytes(resume))
         last = self._checkpoint()
