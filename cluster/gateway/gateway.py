@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 
 from cluster.gateway.folders import GatewayFolders
 from cluster.gateway.host_key import ensure_host_key, fingerprint, public_line
+from cluster.gateway.lock import GatewayLock
 from cluster.gateway.mailroom import Mailroom, run_until
-from cluster.gateway.port import bind_fixed
+from cluster.gateway.port import RETRY_S, bind_fixed
 from cluster.gateway.server import ENROL_USER, BoardServer, ServerLimits
 from edge_agent.records import EnrolmentAnswer, EnrolmentCode, EnrolmentRequest, RuntimeSettings
 from nas_service.errors import InvalidRequestError, NasError
@@ -76,11 +77,22 @@ class Gateway:
         bind: str = "127.0.0.1",
         port: int | None = None,
         limits: ServerLimits = DEFAULT_LIMITS,
+        start_timeout_s: float = RETRY_S,
     ) -> None:
-        """Take what the gateway works with; `port` None means that of the first start, or any free one."""
+        """Take what the gateway works with; nothing is opened yet.
+
+        Args:
+            home: NAS_HOME.
+            store: Its store, open for as long as the gateway.
+            bind: The address to listen on.
+            port: The port; None means that of the first start, or any free one.
+            limits: What one peer may use.
+            start_timeout_s: How long to wait for a predecessor to let go of the home and the port.
+        """
         self._home, self._store, self._bind, self._wanted_port = home, store, bind, port
         self._folders = GatewayFolders(home.gateway)
-        self._limits = limits
+        self._limits, self._start_timeout_s = limits, start_timeout_s
+        self._lock = GatewayLock(self._folders.lock)
         self._loop = asyncio.new_event_loop()
         self._stop = threading.Event()
         self._news = threading.Event()
@@ -94,8 +106,19 @@ class Gateway:
         """Open the SSH server, begin the rounds, and return self.
 
         Raises:
+            ConflictError: Another gateway runs over this home.
             NasError: The port is taken, or the host key cannot be read.
         """
+        self._lock.acquire(retry_s=self._start_timeout_s)
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+        log.info("gateway listens on %s:%d, host key %s", self._bind, self._port, self._fingerprint)
+        return self
+
+    def _open(self) -> None:
         key = ensure_host_key(self._folders.host_key)
         self._fingerprint, self._host_key_line = fingerprint(key), public_line(key)
         self._folders.boards.mkdir(parents=True, exist_ok=True)
@@ -106,11 +129,10 @@ class Gateway:
             self._folders, key=key, authority=_StoreAuthority(self._store), arrived=self._news.set, limits=self._limits
         )
         self._launch("gateway-ssh", self._run_loop)
-        listening = bind_fixed(self._folders.port, self._wanted_port, lambda port: self._listen(port))
-        self._port = listening
+        self._port = bind_fixed(
+            self._folders.port, self._wanted_port, lambda port: self._listen(port), retry_s=self._start_timeout_s
+        )
         self._launch("gateway-mailroom", lambda: self._go_round(room))
-        log.info("gateway listens on %s:%d, host key %s", self._bind, self._port, self._fingerprint)
-        return self
 
     def close(self) -> None:
         """Stop listening, drop the boards, end the threads. What is on disk stays."""
@@ -124,6 +146,7 @@ class Gateway:
             thread.join(timeout=10)
         if not self._loop.is_running() and not self._loop.is_closed():
             self._loop.close()
+        self._lock.release()
 
     @property
     def host_key_line(self) -> str:
