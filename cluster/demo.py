@@ -33,7 +33,7 @@ JOB: dict[str, Any] = {
     "name": "digits-demo",
     "dataset": {"name": "digits"},
     "space": {"preset": "micro"},
-    "supernet": {"epochs": 12, "batch_size": 64, "learning_rate": 0.2},
+    "supernet": {"epochs": 40, "batch_size": 64, "learning_rate": 0.2},
     "strategy": [
         {"name": "random", "evaluations": 8, "concurrency": 4},
         {"name": "nsga2", "evaluations": 20, "concurrency": 4},
@@ -41,7 +41,7 @@ JOB: dict[str, Any] = {
     "objectives": ["error", f"latency_ms@{BOARD_CLASS}"],
     "constraints": {"params": 60_000},
     "measurement": {"tier": "probe"},
-    "finalists": {"count": 3, "fine_tune_epochs": 4},
+    "finalists": {"count": 3, "fine_tune_epochs": 8},
     "seed": 0,
 }
 

@@ -53,8 +53,9 @@ class JobRun:
         except NasError as error:
             return self._end(JobState.FAILED, str(error))
         except Exception as error:
-            log.error("%s", traceback.format_exc())
-            return self._end(JobState.FAILED, f"{type(error).__name__}: {error}; `nas logs {self._job_id}` has more")
+            self._note("traceback", traceback.format_exc())
+            reason = f"{type(error).__name__}: {error}"
+            return self._end(JobState.FAILED, f"unexpected {reason}; `nas logs {self._job_id}` has the traceback")
 
     def _end(self, state: JobState, message: str | None) -> JobState:
         self._store.jobs.transition(self._job_id, state, message)

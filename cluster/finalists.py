@@ -97,7 +97,8 @@ class FinalistPhase:
 
     def _finish(self, actor: Any, candidate: Candidate) -> None:
         spec, epochs = self._spec, self._spec.finalists.fine_tune_epochs
-        tuning = replace(train_config(spec), epochs=epochs, learning_rate=spec.supernet.learning_rate / 10)
+        rate = spec.supernet.learning_rate / 10
+        tuning = replace(train_config(spec), epochs=epochs, learning_rate=rate) if epochs else None
         keys = self._measure(actor, candidate)
         report = ray.get(
             actor.finalist.remote(
@@ -107,7 +108,7 @@ class FinalistPhase:
                 dataset=self._trained.dataset,
                 seed=spec.seed,
                 train_fraction=spec.supernet.train_fraction,
-                tuning=tuning if epochs else None,
+                tuning=tuning,
                 costs=self._costs(candidate, keys),
                 provenance={
                     "job": self._job_id,

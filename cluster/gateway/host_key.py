@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 from pathlib import Path
 
 import asyncssh
@@ -36,8 +37,8 @@ def ensure_host_key(path: Path) -> asyncssh.SSHKey:
 
 def _make(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = path.with_name(f"{path.name}.{os.getpid()}.part")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # mode 0600, one per caller
+    draft = Path(name)
     with os.fdopen(descriptor, "wb") as file:
         file.write(asyncssh.generate_private_key("ssh-ed25519", comment="biglittle-nas gateway").export_private_key())
         file.flush()
