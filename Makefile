@@ -1,0 +1,50 @@
+# `make demo`, `make test` and `make check` work on a bare machine with git, make and Python 3.11+.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+SOURCES := nas_service workers edge_agent cluster
+KEEP ?=
+OUT ?= demo
+
+.PHONY: help install demo test test-fast check format docs clean
+
+help:
+	@echo "make demo     the main job end to end on this machine (KEEP=0: do not stay for the dashboard)"
+	@echo "make test     the whole test suite; make test-fast: without the slow part"
+	@echo "make check    formatter, linter, types, import rules"
+	@echo "make format   let the formatter and linter mend what they can"
+	@echo "make docs     write docs/cli.md anew from the commands' help"
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[service,dev]'
+	touch $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/nas demo --out $(OUT) $(if $(filter 0,$(KEEP)),--no-keep,)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+test-fast: $(STAMP)
+	$(BIN)/python -m pytest -m "not slow"
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/contracts/test_import_rules.py
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: $(STAMP)
+	$(BIN)/python -m nas_service.commands.reference > docs/cli.md
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache demo
