@@ -33,7 +33,7 @@ JOB: dict[str, Any] = {
     "name": "digits-demo",
     "dataset": {"name": "digits"},
     "space": {"preset": "micro"},
-    "supernet": {"epochs": 40, "batch_size": 64, "learning_rate": 0.2},
+    "supernet": {"epochs": 30, "batch_size": 64, "learning_rate": 0.3},
     "strategy": [
         {"name": "random", "evaluations": 8, "concurrency": 4},
         {"name": "nsga2", "evaluations": 20, "concurrency": 4},

@@ -27,6 +27,7 @@ from nas_service.home import Home
 from nas_service.job import JobSpec
 from nas_service.job_state import JobState
 from nas_service.search import make_searcher
+from nas_service.settings import Settings
 from nas_service.store import Store
 from nas_service.store.job_record import Progress
 from nas_service.tune.driver import EvaluatorSetting, run_search
@@ -145,7 +146,8 @@ def main() -> int:
         logging.getLogger(name).setLevel(logging.WARNING)
     home, over = Home(arguments.home), threading.Event()
     ray.init(namespace="nas", log_to_driver=False)
-    with Store.open(home) as store:
+    settings = Settings.from_environment()
+    with Store.open(home, store_url=settings.store_url, files_url=settings.files_url) as store:
         store.jobs.beat(arguments.job)
         threading.Thread(target=_beat, args=(store, arguments.job, over), daemon=True).start()
         try:

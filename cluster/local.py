@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from pathlib import Path
 
 from cluster.ray_head import free_port, group_alive, start_ray, stop_ray, token_environment
 from nas_service.errors import ConflictError, NasError
@@ -29,7 +30,10 @@ def up(
     *,
     gateway_bind: str = "127.0.0.1",
     gateway_port: int | None = None,
+    api_bind: str = "127.0.0.1",
     api_port: int | None = None,
+    ray_port: int | None = None,
+    autoscaling_config: Path | None = None,
     reserve_cores: int = 0,
     report: Report = lambda text: None,
 ) -> ServiceState:
@@ -39,7 +43,10 @@ def up(
         home: NAS_HOME.
         gateway_bind: The address that the boards' SSH server listens on.
         gateway_port: Its port; None means that of the first start, or any free one.
+        api_bind: The address that the API and its dashboard listen on, in plain HTTP.
         api_port: The API's port; None means that of the last start, 8000, or any free one.
+        ray_port: Ray's port, which worker machines join; None means any free one.
+        autoscaling_config: What `ray up` wrote about the machines that Ray starts as workers.
         reserve_cores: Cores that Ray leaves to a local board; at least one is always Ray's.
         report: Told of each step.
 
@@ -54,21 +61,22 @@ def up(
     with Store.open(home, **_places()) as store:
         ensure_admin_token(home, store)
     cores = ray_cores(sorted(os.sched_getaffinity(0)), reserve_cores)
-    report(f"starting Ray on {len(cores)} core{'s' if len(cores) > 1 else ''}")
-    head = start_ray(home, cores=cores)
+    num_cpus = min(len(cores), cpu_quota() or len(cores))
+    report(f"starting Ray on {num_cpus} core{'s' if num_cpus > 1 else ''}")
+    head = start_ray(home, cores=cores, num_cpus=num_cpus, port=ray_port, autoscaling_config=autoscaling_config)
     try:
         home.write_state(
             ServiceState(
                 ray_dashboard_url=head.dashboard_url,
                 pids={"ray": head.pid},
-                num_cpus=float(len(cores)),
+                num_cpus=float(num_cpus),
                 started_at=time.time(),
                 version=version("biglittle-nas"),
             )
         )
         report("starting the boards' gateway, the API and the dashboard")
         arguments = ["start", f"--home={home.root}", f"--ray-port={head.port}", f"--gateway-bind={gateway_bind}"]
-        arguments.append(f"--api-port={api_port or free_port(API_PORT)}")
+        arguments += [f"--api-bind={api_bind}", f"--api-port={api_port or free_port(API_PORT)}"]
         if gateway_port is not None:
             arguments.append(f"--gateway-port={gateway_port}")
         state = ServiceState.from_dict(json.loads(_run_parts(home, arguments)))
@@ -131,6 +139,15 @@ def ray_cores(available: Sequence[int], reserve: int) -> list[int]:
 def board_cores(available: Sequence[int], reserve: int) -> list[int]:
     """Return the cores that are left to local boards; all if there is only one."""
     return list(available[len(ray_cores(available, reserve)) :]) or list(available)
+
+
+def cpu_quota(limit: Path = Path("/sys/fs/cgroup/cpu.max")) -> int | None:
+    """Return how many cores a container may use at once, rounded down and at least one; None if it has no limit."""
+    try:
+        quota, period = limit.read_text().split()
+        return max(1, int(quota) // int(period))
+    except (OSError, ValueError):
+        return None  # outside of a container there is no such file, and `max` stands for no limit
 
 
 def ensure_admin_token(home: Home, store: Store) -> str:

@@ -19,10 +19,8 @@ from ray import serve
 from cluster.gateway.actor import start_gateway, stop_gateway
 from nas_service.errors import NasError
 from nas_service.home import Home, ServiceState
-from nas_service.serve import ApiConfig, deploy
+from nas_service.serve import ApiConfig, deploy, url_at
 from nas_service.settings import Settings
-
-LOOPBACK = "127.0.0.1"
 
 
 def connect(address: str) -> None:
@@ -31,7 +29,7 @@ def connect(address: str) -> None:
 
 
 def start_parts(
-    home: Home, *, ray_port: int, gateway_bind: str, gateway_port: int | None, api_port: int
+    home: Home, *, ray_port: int, gateway_bind: str, gateway_port: int | None, api_bind: str, api_port: int
 ) -> ServiceState:
     """Start the gateway and the API and return the home's state, brought up to date with where they listen."""
     settings = Settings.from_environment()
@@ -44,7 +42,7 @@ def start_parts(
     state = replace(
         home.read_state() or ServiceState(),
         ray_address=address,
-        api_url=f"http://{LOOPBACK}:{api_port}",
+        api_url=url_at(api_bind, api_port),
         gateway_host=status.bind,
         gateway_port=status.port,
         host_key_fingerprint=status.fingerprint,
@@ -59,7 +57,7 @@ def start_parts(
             files_url=settings.files_url,
             data=None if settings.data is None else str(settings.data),
         ),
-        host=LOOPBACK,
+        host=api_bind,
         port=api_port,
     )
     return state
@@ -81,6 +79,7 @@ def main() -> int:
     start.add_argument("--ray-port", required=True, type=int)
     start.add_argument("--gateway-bind", required=True)
     start.add_argument("--gateway-port", type=int)
+    start.add_argument("--api-bind", required=True)
     start.add_argument("--api-port", required=True, type=int)
     stop = verbs.add_parser("stop")
     stop.add_argument("--address", required=True)
@@ -94,6 +93,7 @@ def main() -> int:
             ray_port=options.ray_port,
             gateway_bind=options.gateway_bind,
             gateway_port=options.gateway_port,
+            api_bind=options.api_bind,
             api_port=options.api_port,
         )
     except (NasError, ConnectionError, RuntimeError) as error:

@@ -38,8 +38,15 @@ class RayHead:
 
 
 def token_environment(home: Home) -> dict[str, str]:
-    """Return the variables that let a process into the home's cluster, the token made if there is none."""
-    path = home.ray / "auth_token"
+    """Return the variables that let a process into the home's cluster.
+
+    The token is the file that RAY_AUTH_TOKEN_PATH names, as where worker machines were given it beforehand; else the
+    one in `home`, made if there is none.
+    """
+    given = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    path = Path(given) if given else home.ray / "auth_token"
+    if given and not path.exists():
+        raise NasError(f"RAY_AUTH_TOKEN_PATH is {given!r}, which does not exist; write the token there, or unset it")
     if not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -68,18 +75,36 @@ def free_port(preferred: int | None = None, *, host: str = "127.0.0.1") -> int:
     raise NasError("no free TCP port was found on this machine")
 
 
-def start_ray(home: Home, *, cores: Sequence[int], environment: Mapping[str, str] | None = None) -> RayHead:
+def start_ray(
+    home: Home,
+    *,
+    cores: Sequence[int],
+    num_cpus: int | None = None,
+    port: int | None = None,
+    autoscaling_config: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> RayHead:
     """Return a head node that runs on `cores` only, its job server answering.
+
+    Args:
+        home: NAS_HOME.
+        cores: The cores that its processes may run on.
+        num_cpus: How many Ray counts; None means all of them.
+        port: The cluster's TCP port, which worker machines join; None means any free one.
+        autoscaling_config: What `ray up` wrote about the machines to start as workers; None means that there are none.
+        environment: More variables for its processes.
 
     Raises:
         NasError: It did not come up; the message names its log.
     """
-    port, dashboard = free_port(), free_port()
+    if port is not None and free_port(port, host="0.0.0.0") != port:
+        raise NasError(f"port {port} is taken on this machine; choose another for Ray with --ray-port")
+    port, dashboard = port or free_port(), free_port()
     log = home.logs / "ray.log"
     command = [
         *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"),
         f"--port={port}",
-        f"--num-cpus={len(cores)}",
+        f"--num-cpus={num_cpus or len(cores)}",
         "--include-dashboard=true",
         "--dashboard-host=127.0.0.1",
         f"--dashboard-port={dashboard}",
@@ -88,6 +113,8 @@ def start_ray(home: Home, *, cores: Sequence[int], environment: Mapping[str, str
         f"--object-store-memory={OBJECT_STORE_BYTES}",
         f"--temp-dir={session_folder(home)}",
     ]
+    if autoscaling_config is not None:
+        command.append(f"--autoscaling-config={autoscaling_config}")
     with log.open("ab") as output:
         process = subprocess.Popen(
             command,

@@ -22,7 +22,10 @@ class Cluster:
         *,
         gateway_bind: str,
         gateway_port: int | None,
+        api_bind: str,
         api_port: int | None,
+        ray_port: int | None,
+        autoscaling_config: Path | None,
         reserve_cores: int,
         report: Callable[[str], None],
     ) -> ServiceState:
@@ -33,7 +36,10 @@ class Cluster:
             home,
             gateway_bind=gateway_bind,
             gateway_port=gateway_port,
+            api_bind=api_bind,
             api_port=api_port,
+            ray_port=ray_port,
+            autoscaling_config=autoscaling_config,
             reserve_cores=reserve_cores,
             report=report,
         )
@@ -43,6 +49,12 @@ class Cluster:
         from cluster.local import down
 
         return down(home, report=report)
+
+    def hold(self, home: Home, *, start: Callable[[], None], report: Callable[[str], None]) -> bool:
+        """Call `start`, wait for a signal, stop everything; return False if the service ended before."""
+        from cluster.foreground import hold
+
+        return hold(home, start=start, report=report)
 
     def demo(self, *, out: Path, keep: bool, report: Callable[[str], None]) -> int:
         """Run the main job end to end and return the exit code."""

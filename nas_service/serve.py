@@ -115,7 +115,7 @@ def deploy(config: ApiConfig, *, host: str, port: int, replicas: int = 1) -> str
     """
     serve.start(proxy_location=ProxyLocation.HeadOnly, http_options=HTTPOptions(host=host, port=port))
     serve.run(build_deployment(config, replicas=replicas), name=APP_NAME, route_prefix="/")
-    url = _url(host, port)
+    url = url_at(host, port)
     if not _answers(url):
         raise ConflictError(
             f"the API does not answer at {url}; Serve keeps the address that it was first started at in a cluster, "
@@ -140,7 +140,8 @@ class _Api:
         return build_app(self._config)
 
 
-def _url(host: str, port: int) -> str:
+def url_at(host: str, port: int) -> str:
+    """Return the URL at which this machine reaches an API that listens at `host`, which may mean every address."""
     reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
 

@@ -233,6 +233,8 @@ class GatewayClient:
                         f"the gateway did not answer within {self._timeout_s:g} s; ask again, or see nas status"
                     ) from None
                 time.sleep(0.2)
+            except ray.exceptions.RayTaskError as error:  # what the gateway said, without Ray's traceback around it
+                raise error.cause if isinstance(error.cause, NasError) else error from None
 
 
 def _head_node_id() -> str:

@@ -25,7 +25,10 @@ class LocalCluster(Protocol):
         *,
         gateway_bind: str,
         gateway_port: int | None,
+        api_bind: str,
         api_port: int | None,
+        ray_port: int | None,
+        autoscaling_config: Path | None,
         reserve_cores: int,
         report: Report,
     ) -> ServiceState:
@@ -33,6 +36,9 @@ class LocalCluster(Protocol):
 
     def down(self, home: Home, *, report: Report) -> bool:
         """Stop everything; return whether anything ran."""
+
+    def hold(self, home: Home, *, start: Callable[[], None], report: Report) -> bool:
+        """Call `start`, wait for a signal, stop everything; return False if the service ended before."""
 
     def demo(self, *, out: Path, keep: bool, report: Report) -> int:
         """Run the main job end to end and return the exit code."""

@@ -39,34 +39,58 @@ def demo_command(context: Context, out: Path, keep: bool | None) -> None:
     "--gateway-bind", default="127.0.0.1", show_default=True, metavar="ADDR", help="Where boards may connect."
 )
 @click.option("--gateway-port", type=PORT, help="The boards' SSH port; default: as before, or a free one.")
+@click.option(
+    "--api-bind", default="127.0.0.1", show_default=True, metavar="ADDR",
+    help="Where the API and the dashboard listen, in plain HTTP.",
+)  # fmt: skip
 @click.option("--api-port", type=PORT, help="The API's and dashboard's port; default: as before, or a free one.")
+@click.option("--ray-port", type=PORT, help="The port that worker machines join; default: a free one.")
+@click.option(
+    "--autoscaling-config", type=click.Path(dir_okay=False, exists=True, path_type=Path),
+    help="The machines that Ray starts as workers, as `ray up` writes it.",
+)  # fmt: skip
 @click.option(
     "--reserve-cores", type=click.IntRange(0), default=0, show_default=True, help="Cores that Ray leaves alone."
 )
+@click.option("--block", is_flag=True, help="Stay until SIGTERM or Ctrl-C, then stop everything; for supervisors.")
 @json_option
 @pass_context
 def up_command(
     context: Context,
     gateway_bind: str,
     gateway_port: int | None,
+    api_bind: str,
     api_port: int | None,
+    ray_port: int | None,
+    autoscaling_config: Path | None,
     reserve_cores: int,
+    block: bool,
     as_json: bool,
 ) -> None:
     """Start the service on this machine.
 
     That is Ray, the API with its dashboard, and the boards' SSH gateway. What runs already is left alone.
     """
-    state = context.cluster.up(
-        context.home(),
-        gateway_bind=gateway_bind,
-        gateway_port=gateway_port,
-        api_port=api_port,
-        reserve_cores=reserve_cores,
-        report=context.console.note,
-    )
-    print_state(context.console, state, as_json=as_json)
-    context.console.note(f"the dashboard asks for a token; yours is in {context.home().admin_token_file}")
+
+    def start() -> None:
+        state = context.cluster.up(
+            context.home(),
+            gateway_bind=gateway_bind,
+            gateway_port=gateway_port,
+            api_bind=api_bind,
+            api_port=api_port,
+            ray_port=ray_port,
+            autoscaling_config=autoscaling_config,
+            reserve_cores=reserve_cores,
+            report=context.console.note,
+        )
+        print_state(context.console, state, as_json=as_json)
+        context.console.note(f"the dashboard asks for a token; yours is in {context.home().admin_token_file}")
+
+    if not block:
+        start()
+    elif not context.cluster.hold(context.home(), start=start, report=context.console.note):
+        raise click.exceptions.Exit(1)
 
 
 @click.command("down")

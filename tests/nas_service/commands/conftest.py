@@ -52,6 +52,11 @@ class RecordingCluster:
         self.calls.append(("down", {"home": home}))
         return self.ran
 
+    def hold(self, home: Home, *, start: Callable[[], None], report: Callable[[str], None]) -> bool:
+        start()
+        self.calls.append(("hold", {"home": home}))
+        return self.ran
+
     def demo(self, *, out: Path, keep: bool, report: Callable[[str], None]) -> int:
         self.calls.append(("demo", {"out": out, "keep": keep}))
         return self.code

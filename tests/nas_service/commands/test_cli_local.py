@@ -17,11 +17,19 @@ def test_up_passes_its_options_and_prints_where_it_listens(nas, cluster, tmp_pat
     assert outcome.code == 0
     assert (name, options["home"]) == ("up", Home(tmp_path / "home"))
     assert options | {"home": None} == {
-        "home": None, "gateway_bind": "0.0.0.0", "gateway_port": 2200, "api_port": None, "reserve_cores": 1,
+        "home": None, "gateway_bind": "0.0.0.0", "gateway_port": 2200, "api_bind": "127.0.0.1", "api_port": None,
+        "ray_port": None, "autoscaling_config": None, "reserve_cores": 1,
     }  # fmt: skip
     assert outcome.out.splitlines() == ["dashboard  http://127.0.0.1:8700", "gateway    127.0.0.1:2222"]
     assert outcome.err.splitlines()[0] == "starting"
     assert str(tmp_path / "home" / "tokens" / "admin") in outcome.err
+
+
+def test_up_in_the_foreground_fails_only_if_the_service_ended_by_itself(nas, cluster):
+    assert nas("up", "--block").code == 0
+    assert [name for name, _ in cluster.calls] == ["up", "hold"]
+    cluster.ran = False
+    assert nas("up", "--block").code == 1
 
 
 def test_down_says_whether_anything_ran(nas, cluster):
