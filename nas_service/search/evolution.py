@@ -5,8 +5,8 @@ Pareto front of what it was told. Of nevergrad's optimisers this is the one that
 candidates in flight (`EvolutionStrategy(ranker="nsga2")` ranks members that have no losses yet, and fails).
 
 A curve is told as its most useful point (see `fitness.representative`). A failed candidate is told as worse than
-everything known. Warm-start results enter while the population still has room; nevergrad picks whom they
-replace later in an order that changes from process to process, which no exact resume survives.
+everything known. Warm-start results enter while the population still has room; in a full one nevergrad picks
+whom they replace in an order that changes from process to process, and sometimes one that is no longer there.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ class EvolutionProposer:
         self._setting = setting
         self._last: Any = None
         self._asked: dict[str, Any] = {}
-        self._members = 0
 
     def propose(self, ledger: Ledger, rng: np.random.Generator) -> Point:
         """Nevergrad's next candidate; its own generator decides, seeded once."""
@@ -54,7 +53,6 @@ class EvolutionProposer:
         """Remember which nevergrad candidate this is; a point found without nevergrad has none."""
         if self._last is not None and self._space.phenotype(_decoded(self._space, self._last.value)) == entry.key:
             self._asked[entry.key] = self._last
-            self._members += 1
         self._last = None
 
     def told(self, entry: Entry, ledger: Ledger) -> None:
@@ -62,11 +60,12 @@ class EvolutionProposer:
         loss = self._loss(entry, ledger)
         candidate = self._asked.pop(entry.key, None)
         if candidate is None:
-            if self._members >= self._population or entry.outcome is None or entry.outcome.failed:
+            if entry.outcome is None or entry.outcome.failed:
                 return
-            self._members += 1
             if self._optimiser is None:
                 self._optimiser = _optimiser(self._space, population=self._population, seed=self._setting.seed)
+            if len(self._optimiser.population) >= self._optimiser.llambda:
+                return
             candidate = self._optimiser.parametrization.spawn_child(new_value=_encoded(self._space, entry.x))
         self._optimiser.tell(candidate, loss[0] if len(loss) == 1 else loss)
 

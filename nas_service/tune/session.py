@@ -11,6 +11,7 @@ killed, evaluates no finished candidate again, and asks first for what was asked
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -33,10 +34,11 @@ _HALVES: tuple[Half, Half] = ("little", "big")
 
 @dataclass(slots=True)
 class _Flight:
-    """A candidate in flight: `waiting` names the measurements that have not come back."""
+    """A candidate in flight; what it is `waiting` for must be there by `give_up_at`, in the session's clock."""
 
     candidate: Candidate
     waiting: dict[str, tuple[str, Half]] = field(default_factory=dict)
+    give_up_at: float = math.inf
     boards: dict[str, dict[str, HalfCost]] = field(default_factory=dict)
     evaluated: bool = False
 
@@ -118,11 +120,13 @@ class SearchSession:
             if candidate.over:  # told in the archive just before a kill, but not yet in the searcher's saved state
                 self._tell(candidate)
                 continue
-            self._flights[candidate.id] = _Flight(candidate=candidate)
-            if candidate.status is CandidateStatus.EVALUATED:
-                self._measure(self._flights[candidate.id], {})
-                continue
-            return candidate
+            flight = self._flights[candidate.id] = _Flight(candidate=candidate)
+            if candidate.status is not CandidateStatus.EVALUATED or self.wanted_exports(candidate):
+                return (
+                    candidate  # also one whose graphs are needed again, since no board could measure it before the cut
+                )
+            self._measure(flight, {})
+            self._join(flight)
         return None
 
     def _record(self, architecture: dict[str, Any]) -> Candidate:
@@ -133,9 +137,11 @@ class SearchSession:
             costs=plan.costs(),
             structures=plan.structures(self._spec.router),
         )
+        # The state first: cut in between, the searcher asks for the pair again. The other way round, a pair that it
+        # does not remember could stay in the archive for ever.
+        self._archive.save_search_state(self._job_id, self._index, self._searcher.state_dict())
         [candidate] = self._archive.asked(self._job_id, self._index, self._strategy.name, [proposal])
         self._known[candidate.phenotype] = candidate
-        self._archive.save_search_state(self._job_id, self._index, self._searcher.state_dict())
         return candidate
 
     def wanted_exports(self, candidate: Candidate) -> list[str]:
@@ -198,6 +204,7 @@ class SearchSession:
         """
         flight.evaluated = True
         flight.waiting = self._measurement_keys(flight.candidate)
+        flight.give_up_at = self._clock() + self._spec.measurement.timeout_s
         if self._measurer is None:
             return
         self._measurer.request(
@@ -237,6 +244,14 @@ class SearchSession:
                 return
             flight.boards.setdefault(board_class, {})[half] = half_cost(state.result)
             del flight.waiting[key]
+        if flight.waiting and self._clock() >= flight.give_up_at:
+            missing = " and ".join(f"{half} on {board_class}" for board_class, half in flight.waiting.values())
+            self._fail(
+                flight,
+                f"no board measured its {missing} within {self._spec.measurement.timeout_s:g} s; see what the boards "
+                "do with `nas board ls`, or raise measurement.timeout_s",
+            )
+            return
         self._join(flight)
 
     def _join(self, flight: _Flight) -> None:

@@ -1,4 +1,4 @@
-"""A bundle of the contract: its files, its graphs' names and versions, its manifest, and numpy and onnxruntime alone."""
+"""A bundle of the contract: files, graphs, manifest, and a runtime of numpy and onnxruntime alone."""
 
 from __future__ import annotations
 
