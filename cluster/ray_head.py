@@ -26,6 +26,7 @@ from nas_service.home import Home
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 20.0
 OBJECT_STORE_BYTES = 600 << 20
+WORKER_PORTS = range(10002, 20000)  # Ray's own default
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +98,8 @@ def start_ray(
     Raises:
         NasError: It did not come up; the message names its log.
     """
+    if port in WORKER_PORTS:
+        raise NasError(f"Ray's port is {port}, but its workers listen on 10002 to 19999; use another, such as 6379")
     if port is not None and free_port(port, host="0.0.0.0") != port:
         raise NasError(f"port {port} is taken on this machine; choose another for Ray with --ray-port")
     port, dashboard = port or free_port(), free_port()

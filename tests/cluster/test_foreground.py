@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cluster.local import cpu_quota
-from cluster.ray_head import group_alive, token_environment
+from cluster.ray_head import group_alive, start_ray, token_environment
 from nas_service.errors import NasError
 from nas_service.home import Home
 
@@ -84,3 +85,13 @@ def test_without_one_the_home_makes_a_token_that_only_its_owner_reads(tmp_path, 
     monkeypatch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
     path = Path(token_environment(Home(tmp_path / "home"))["RAY_AUTH_TOKEN_PATH"])
     assert (len(path.read_text()), os.stat(path).st_mode & 0o777) == (64, 0o600)
+
+
+def test_rays_port_may_not_be_one_of_its_workers(tmp_path):
+    with pytest.raises(NasError, match="workers listen on 10002 to 19999; use another, such as 6379"):
+        start_ray(Home(tmp_path / "home").create(), cores=[0], port=12345)
+
+
+def test_rays_port_must_be_free(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(NasError, match="is taken on this machine"):
+        start_ray(Home(tmp_path / "home").create(), cores=[0], port=taken.getsockname()[1])
