@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import cho_solve, cholesky, solve_triangular
-from scipy.stats import kendalltau
 
 from nas_service.choice_space import ChoiceSpace
 from nas_service.front import Floats
@@ -109,6 +108,8 @@ def _fitted(x: Floats, centred: Floats, y: Floats) -> list[_Member]:
 
 
 def _with_tau(member: _Member, y: Floats) -> _Member:
+    from scipy.stats import kendalltau  # takes a second to import, and every command imports the searchers' names
+
     inverse = solve_triangular(member.factor, np.eye(len(y)), lower=True)
     left_out = y - member.weights / (inverse**2).sum(axis=0)
     tau = kendalltau(left_out, y).statistic if np.ptp(y) > 0 and np.ptp(left_out) > 0 else 1.0
