@@ -1,0 +1,57 @@
+"""Evaluators that Ray's workers import: instant ones, slow ones, and one that is killed in mid-trial."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nas_service.curve import Curve
+from nas_service.evaluation_report import EvaluationReport
+
+
+class Instant:
+    """Answers at once, after a pause if told so, and leaves a note of when and in which process.
+
+    Args:
+        notes: A folder; each evaluation is a file there.
+        pause_s: How long an evaluation takes.
+    """
+
+    def __init__(self, *, notes: str, pause_s: float = 0.0) -> None:
+        self._notes, self._pause_s = Path(notes), pause_s
+
+    def evaluate(self, candidate_id: str, architecture: dict[str, Any], exports: list[str]) -> EvaluationReport:
+        begin = time.time()
+        time.sleep(self._pause_s)
+        note = {"candidate": candidate_id, "pid": os.getpid(), "begin": begin, "end": time.time()}
+        (self._notes / uuid.uuid4().hex).write_text(json.dumps(note))
+        scores = np.linspace(0.0, 1.0, 10)
+        curve = Curve.from_outputs(scores, scores > 0.5, scores > 0.2)
+        return EvaluationReport(candidate_id=candidate_id, status="ok", curve=curve.to_bytes())
+
+
+class KilledOnce(Instant):
+    """Its process is killed the first time that it evaluates the third candidate."""
+
+    def evaluate(self, candidate_id: str, architecture: dict[str, Any], exports: list[str]) -> EvaluationReport:
+        mark = self._notes.parent / "killed"
+        if candidate_id.endswith("-3") and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().evaluate(candidate_id, architecture, exports)
+
+
+class AlwaysKilled(Instant):
+    """Its process is killed whenever it evaluates the third candidate."""
+
+    def evaluate(self, candidate_id: str, architecture: dict[str, Any], exports: list[str]) -> EvaluationReport:
+        if candidate_id.endswith("-3"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().evaluate(candidate_id, architecture, exports)
