@@ -94,3 +94,30 @@ def curves() -> Callable[..., list[dict[str, Any]]]:
 def anything() -> Callable[[dict[str, Any]], Any]:
     """Failures, NaNs, single points and curves, by the point."""
     return evaluate
+
+
+DEAR_METHODS = ("auto", "evolution", "linas", "tpe")
+DEAR_TESTS = (
+    "test_the_whole_space_is_asked_once_and_then_nothing",
+    "test_without_any_result_the_whole_space_is_asked_once",
+    "test_folded_points_count_once",
+    "test_forbidden_points_are_never_asked",
+    "test_results_may_come_late_and_in_any_order",
+    "test_a_search_in_which_everything_fails_goes_on",
+    "test_results_that_are_all_equal_are_no_obstacle",
+    "test_figures_of_any_size_are_no_obstacle",
+    "test_a_loaded_search_goes_on_as_the_undisturbed_one",
+    "test_the_end_of_the_space_survives",
+    "test_points_may_be_told_unasked_at_any_time",
+    "test_points_told_unasked_are_never_asked",
+    "test_a_batch_has_the_size_asked_for_while_the_space_lasts",
+    "test_a_method_finds_more_than_chance_does",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the dear methods' long tests to the slow part; the fast part holds every method to the rest."""
+    for item in items:
+        name, _, parameters = item.name.partition("[")
+        if name in DEAR_TESTS and any(method in parameters for method in DEAR_METHODS):
+            item.add_marker(pytest.mark.slow)
