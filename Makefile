@@ -27,8 +27,10 @@ $(STAMP): pyproject.toml
 demo: $(STAMP)
 	$(BIN)/nas demo --out $(OUT) $(if $(filter 0,$(KEEP)),--no-keep,)
 
+# What needs a cluster runs by itself, so that nothing competes with Ray for the cores.
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not ray"
+	$(BIN)/python -m pytest -m "ray" -n 0
 
 test-fast: $(STAMP)
 	$(BIN)/python -m pytest -m "not slow"

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from cluster.ray_head import free_port, group_alive, start_ray, stop_ray, token_environment
+from nas_service.addresses import Addresses
 from nas_service.errors import ConflictError, NasError
 from nas_service.home import Home, ServiceState
 from nas_service.settings import Settings
@@ -28,11 +29,7 @@ Report = Callable[[str], None]
 def up(
     home: Home,
     *,
-    gateway_bind: str = "127.0.0.1",
-    gateway_port: int | None = None,
-    api_bind: str = "127.0.0.1",
-    api_port: int | None = None,
-    ray_port: int | None = None,
+    addresses: Addresses = Addresses(),  # noqa: B008  (frozen)
     autoscaling_config: Path | None = None,
     reserve_cores: int = 0,
     report: Report = lambda text: None,
@@ -41,11 +38,7 @@ def up(
 
     Args:
         home: NAS_HOME.
-        gateway_bind: The address that the boards' SSH server listens on.
-        gateway_port: Its port; None means that of the first start, or any free one.
-        api_bind: The address that the API and its dashboard listen on, in plain HTTP.
-        api_port: The API's port; None means that of the last start, 8000, or any free one.
-        ray_port: Ray's port, which worker machines join; None means any free one.
+        addresses: Where its parts shall listen.
         autoscaling_config: What `ray up` wrote about the machines that Ray starts as workers.
         reserve_cores: Cores that Ray leaves to a local board; at least one is always Ray's.
         report: Told of each step.
@@ -63,7 +56,9 @@ def up(
     cores = ray_cores(sorted(os.sched_getaffinity(0)), reserve_cores)
     num_cpus = min(len(cores), cpu_quota() or len(cores))
     report(f"starting Ray on {num_cpus} core{'s' if num_cpus > 1 else ''}")
-    head = start_ray(home, cores=cores, num_cpus=num_cpus, port=ray_port, autoscaling_config=autoscaling_config)
+    head = start_ray(
+        home, cores=cores, num_cpus=num_cpus, port=addresses.ray_port, autoscaling_config=autoscaling_config
+    )
     try:
         home.write_state(
             ServiceState(
@@ -75,17 +70,22 @@ def up(
             )
         )
         report("starting the boards' gateway, the API and the dashboard")
-        arguments = ["start", f"--home={home.root}", f"--ray-port={head.port}", f"--gateway-bind={gateway_bind}"]
-        arguments += [f"--api-bind={api_bind}", f"--api-port={api_port or free_port(API_PORT)}"]
-        if gateway_port is not None:
-            arguments.append(f"--gateway-port={gateway_port}")
-        state = ServiceState.from_dict(json.loads(_run_parts(home, arguments)))
+        arguments = [f"--home={home.root}", f"--ray-port={head.port}", *_binding(addresses)]
+        state = ServiceState.from_dict(json.loads(_run_parts(home, ["start", *arguments])))
     except BaseException:
         stop_ray(head.pid)
         home.clear_state()
         raise
     report(f"the service is up: {state.api_url}")
     return state
+
+
+def _binding(addresses: Addresses) -> list[str]:
+    """Return the options of `cluster.parts` for where the gateway and the API listen."""
+    options = [f"--gateway-bind={addresses.gateway_bind}", f"--api-bind={addresses.api_bind}"]
+    if addresses.gateway_port is not None:
+        options.append(f"--gateway-port={addresses.gateway_port}")
+    return [*options, f"--api-port={addresses.api_port or free_port(API_PORT)}"]
 
 
 def _run_parts(home: Home, arguments: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from nas_service.addresses import Addresses
     from nas_service.home import Home, ServiceState
 
 INSTALL = "nas needs the service's packages ({name} is missing); install them: pip install 'biglittle-nas[service]'"
@@ -20,11 +21,7 @@ class Cluster:
         self,
         home: Home,
         *,
-        gateway_bind: str,
-        gateway_port: int | None,
-        api_bind: str,
-        api_port: int | None,
-        ray_port: int | None,
+        addresses: Addresses,
         autoscaling_config: Path | None,
         reserve_cores: int,
         report: Callable[[str], None],
@@ -34,11 +31,7 @@ class Cluster:
 
         return up(
             home,
-            gateway_bind=gateway_bind,
-            gateway_port=gateway_port,
-            api_bind=api_bind,
-            api_port=api_port,
-            ray_port=ray_port,
+            addresses=addresses,
             autoscaling_config=autoscaling_config,
             reserve_cores=reserve_cores,
             report=report,

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 import click
 
+from nas_service.addresses import Addresses
 from nas_service.client import Client
 from nas_service.commands.console import Console, Report
 from nas_service.home import Home, ServiceState
@@ -23,11 +24,7 @@ class LocalCluster(Protocol):
         self,
         home: Home,
         *,
-        gateway_bind: str,
-        gateway_port: int | None,
-        api_bind: str,
-        api_port: int | None,
-        ray_port: int | None,
+        addresses: Addresses,
         autoscaling_config: Path | None,
         reserve_cores: int,
         report: Report,

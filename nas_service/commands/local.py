@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from nas_service.addresses import Addresses
 from nas_service.client import Client, Json
 from nas_service.commands.console import Console, stamp
 from nas_service.commands.context import Context, json_option, pass_context
@@ -72,14 +73,19 @@ def up_command(
     That is Ray, the API with its dashboard, and the boards' SSH gateway. What runs already is left alone.
     """
 
+    addresses = Addresses(
+        gateway_bind=gateway_bind,
+        gateway_port=gateway_port,
+        api_bind=api_bind,
+        api_port=api_port,
+        ray_port=ray_port,
+    )
+
     def start() -> None:
+        """Start it and write where it listens."""
         state = context.cluster.up(
             context.home(),
-            gateway_bind=gateway_bind,
-            gateway_port=gateway_port,
-            api_bind=api_bind,
-            api_port=api_port,
-            ray_port=ray_port,
+            addresses=addresses,
             autoscaling_config=autoscaling_config,
             reserve_cores=reserve_cores,
             report=context.console.note,

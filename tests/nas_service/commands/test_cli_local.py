@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from nas_service.addresses import Addresses
 from nas_service.commands.local import dead_parts
 from nas_service.home import Home, ServiceState
 
@@ -17,8 +18,8 @@ def test_up_passes_its_options_and_prints_where_it_listens(nas, cluster, tmp_pat
     assert outcome.code == 0
     assert (name, options["home"]) == ("up", Home(tmp_path / "home"))
     assert options | {"home": None} == {
-        "home": None, "gateway_bind": "0.0.0.0", "gateway_port": 2200, "api_bind": "127.0.0.1", "api_port": None,
-        "ray_port": None, "autoscaling_config": None, "reserve_cores": 1,
+        "home": None, "addresses": Addresses(gateway_bind="0.0.0.0", gateway_port=2200), "autoscaling_config": None,
+        "reserve_cores": 1,
     }  # fmt: skip
     assert outcome.out.splitlines() == ["dashboard  http://127.0.0.1:8700", "gateway    127.0.0.1:2222"]
     assert outcome.err.splitlines()[0] == "starting"
