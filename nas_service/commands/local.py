@@ -72,7 +72,6 @@ def up_command(
 
     That is Ray, the API with its dashboard, and the boards' SSH gateway. What runs already is left alone.
     """
-
     addresses = Addresses(
         gateway_bind=gateway_bind,
         gateway_port=gateway_port,
