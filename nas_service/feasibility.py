@@ -28,6 +28,9 @@ def check_feasible(space: PairSpace) -> None:
     if not space.constraints:
         return
     points = list(smallest(space))
+    costs = [analytic_costs(space.plan(point)) for point in points]
+    if _any_meets(space, costs):
+        return
     points += [p for point in points if point["coupling"] == "triangular" for p in _cheapened(space, point)]
     costs = [analytic_costs(space.plan(point)) for point in points]
     for name, bound in space.constraints.items():
@@ -38,9 +41,13 @@ def check_feasible(space: PairSpace) -> None:
                 f"the smallest has {costs[best][name]:g} (coupling {points[best]['coupling']}). "
                 "Raise the bound to at least that"
             )
-    if not any(all(c[name] <= bound for name, bound in space.constraints.items()) for c in costs):
+    if not _any_meets(space, costs):
         bounds = ", ".join(f"{name} <= {bound:g}" for name, bound in space.constraints.items())
         raise InvalidRequestError(f"no pair of space {space.definition.name!r} meets {bounds} together; relax one of them")
+
+
+def _any_meets(space: PairSpace, costs: list[Costs]) -> bool:
+    return any(all(c[name] <= bound for name, bound in space.constraints.items()) for c in costs)
 
 
 def smallest(space: PairSpace) -> Iterator[dict[str, Any]]:

@@ -23,7 +23,7 @@ from workers.data.augment import batches
 from workers.data.dataset import Dataset
 from workers.data.splits import Splits
 from workers.errors import UncalibratedError
-from workers.network import Pair, PlainBlock
+from workers.network import Pair, UnitBlock
 from workers.routers import SCORES, score_function
 from workers.supernet import Supernet
 
@@ -186,7 +186,7 @@ def fold(pair: Pair) -> Pair:
         )
     folded = copy.deepcopy(pair).eval()
     for block in folded.modules():
-        if isinstance(block, PlainBlock):
+        if isinstance(block, UnitBlock):
             block.fold()
     return folded
 
