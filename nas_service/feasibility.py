@@ -43,7 +43,9 @@ def check_feasible(space: PairSpace) -> None:
             )
     if not _any_meets(space, costs):
         bounds = ", ".join(f"{name} <= {bound:g}" for name, bound in space.constraints.items())
-        raise InvalidRequestError(f"no pair of space {space.definition.name!r} meets {bounds} together; relax one of them")
+        raise InvalidRequestError(
+            f"no pair of space {space.definition.name!r} meets {bounds} together; relax one of them"
+        )
 
 
 def _any_meets(space: PairSpace, costs: list[Costs]) -> bool:

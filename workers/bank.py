@@ -85,13 +85,12 @@ def convolutions(plan: NetworkPlan) -> tuple[Slice, ...]:
 @lru_cache(maxsize=1024)
 def tail_slices(plan: PairPlan) -> tuple[tuple[Slice | None, ...], ...]:
     """Return the layers of each tail block of a triangular `plan`; None for a layer of which nothing is computed."""
-    sizes = [size for _, size in plan.big.sizes()][plan.shared_blocks :]
     return tuple(
         tuple(
             None if layer.record is None else replace(part, record=layer.record, start=layer.start)
-            for layer, part in zip(tail.layers, slices(tail.block, size), strict=True)
+            for layer, part in zip(tail.layers, slices(tail.block, size=1), strict=True)
         )
-        for tail, size in zip(plan.tail_blocks(), sizes, strict=True)
+        for tail in plan.tail_blocks()
     )
 
 

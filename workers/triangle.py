@@ -1,8 +1,8 @@
 """How the tail of a triangular pair runs: the big's own channels beside the little's, which are there already.
 
-Between blocks and inside them, the big's activations have two parts: the little's channels, which are known by name, and
-the big's own. The wirings of `workers.wiring` join such parts as they join tensors. The names are those of the tensors
-that `little.onnx` gives and `big.onnx` takes, as far as the tail reads them: `carry_SLOT` is a block's output,
+Between blocks and inside them, the big's activations have two parts: the little's channels, which are known by name,
+and the big's own. The wirings of `workers.wiring` join such parts as they join tensors. The names are those of the
+tensors that `little.onnx` gives and `big.onnx` takes, as far as the tail reads them: `carry_SLOT` is a block's output,
 `carry_SLOT_i` the output of its i-th layer, `carry_pool` the pooled features.
 """
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from nas_service.errors import InvalidRequestError
+from nas_service.plan import COUPLINGS
 from workers import training
 from workers.data.splits import Splits
 from workers.errors import TrainingCollapsedError
@@ -27,7 +28,7 @@ def same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
     return one.keys() == two.keys() and all(torch.equal(tensor, two[name]) for name, tensor in one.items())
 
 
-@pytest.mark.parametrize("coupling", ["independent", "stem", "nested"])
+@pytest.mark.parametrize("coupling", COUPLINGS)
 def test_each_branch_receives_gradient(micro, digits, coupling):
     supernet, plan = Supernet(micro), micro.plan(micro.extreme(coupling, largest=True))
     x, labels = torch.randn(16, 1, 8, 8), digits.train_labels[:16]
