@@ -108,9 +108,9 @@ class Outputs:
         """Return (N,) the scores of `router`."""
         return np.asarray(score_function(router)(self.little_logits).numpy())
 
-    def curve(self, router: str) -> Curve:
-        """Return accuracy and escalation rate at every threshold of `router`."""
-        return Curve.from_outputs(self.scores(router), self.little_correct, self.big_correct)
+    def curve(self, router: str, *, at: Iterable[float] = ()) -> Curve:
+        """Return accuracy and escalation rate at every threshold of `router`, and at those given in `at`."""
+        return Curve.from_outputs(self.scores(router), self.little_correct, self.big_correct, at=at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -109,7 +109,7 @@ class Supernet(nn.Module):
             x = wiring_for(self.wirings, block.kind)(noted(self._units(parts), block.slot, carried), x)
             carried[output_name(block.slot)] = x
         carried[POOLED] = x.mean((2, 3))
-        units = [[part and self._unit(part) for part in parts] for parts in tail_slices(plan)]
+        units = [[None if part is None else self._unit(part) for part in parts] for parts in tail_slices(plan)]
         features = tail_features(plan, units, carried, wirings=self.wirings)
         return self._head(carried[POOLED], plan.little), self._head(features, plan.big)
 
