@@ -16,8 +16,10 @@ from nas_service.space import load_definition
 from nas_service.store import Store
 from nas_service.store.job_record import Progress
 from workers.actors import TrainerActor
+from workers.checkpoint import Checkpoint, load_weights
 from workers.data.dataset import DatasetSpec
 from workers.evaluation import EvaluationData
+from workers.supernet import Supernet
 from workers.train_config import TrainConfig
 from workers.training import EpochReport
 
@@ -103,7 +105,7 @@ def train_supernet(job_id: str, spec: JobSpec, *, store: Store, work: Path) -> T
         store.jobs.append_event(job_id, "data", f"data set {dataset.name} loaded", {**shape, "split_hashes": hashes})
         space = PairSpace(definition, **shape, constraints=spec.constraints)
         space.check_constraints()
-        checkpoint = _known_checkpoint(job_id, spec, store)
+        checkpoint = _known_checkpoint(job_id, spec, space, store=store)
         if checkpoint is None:
             checkpoint = _train(job_id, spec, trainer, store=store, work=work)
         data = _answer(trainer.evaluation_data.remote())
@@ -119,12 +121,14 @@ def train_supernet(job_id: str, spec: JobSpec, *, store: Store, work: Path) -> T
         ray.kill(trainer)
 
 
-def _known_checkpoint(job_id: str, spec: JobSpec, store: Store) -> bytes | None:
+def _known_checkpoint(job_id: str, spec: JobSpec, space: PairSpace, *, store: Store) -> bytes | None:
     sha256 = store.jobs.get(job_id).artefacts.get("supernet") or spec.supernet.checkpoint
     if sha256 is None:
         return None
+    data = store.files.get(sha256)
+    load_weights(Supernet(space), Checkpoint.from_bytes(data))  # refused here, once, and not by every evaluator
     store.jobs.set_artefact(job_id, "supernet", sha256)
-    return store.files.get(sha256)
+    return data
 
 
 def _train(job_id: str, spec: JobSpec, trainer: Any, *, store: Store, work: Path) -> bytes:

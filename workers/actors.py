@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 import ray
@@ -22,6 +23,8 @@ from workers.training import EpochReport, train
 class TrainerActor:
     """Loads a data set once, trains a supernet on it, and hands out what evaluators need of the data.
 
+    It is loaded by the first call, not by the constructor, so that what is wrong with it reaches the caller as raised.
+
     Args:
         definition: The space of the supernet.
         dataset: Which data set.
@@ -40,8 +43,15 @@ class TrainerActor:
         device: str = "cpu",
     ) -> None:
         self._definition, self._device = definition, device
-        self._dataset: Dataset = load(dataset)
-        self._splits = Splits.of(self._dataset, seed=seed, train_fraction=train_fraction)
+        self._source, self._seed, self._train_fraction = dataset, seed, train_fraction
+
+    @cached_property
+    def _dataset(self) -> Dataset:
+        return load(self._source)
+
+    @cached_property
+    def _splits(self) -> Splits:
+        return Splits.of(self._dataset, seed=self._seed, train_fraction=self._train_fraction)
 
     def shape(self) -> dict[str, int]:
         """Return `channels`, `resolution` and `classes` of the data set: what `PairSpace` wants to know."""
