@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from functools import cached_property
 from typing import Any
 
 import ray
@@ -44,30 +43,26 @@ class TrainerActor:
     ) -> None:
         self._definition, self._device = definition, device
         self._source, self._seed, self._train_fraction = dataset, seed, train_fraction
+        self._loaded: tuple[Dataset, Splits] | None = None
 
-    @cached_property
-    def _dataset(self) -> Dataset:
-        return load(self._source)
-
-    @cached_property
-    def _splits(self) -> Splits:
-        return Splits.of(self._dataset, seed=self._seed, train_fraction=self._train_fraction)
+    def _data(self) -> tuple[Dataset, Splits]:
+        if self._loaded is None:
+            dataset = load(self._source)
+            self._loaded = dataset, Splits.of(dataset, seed=self._seed, train_fraction=self._train_fraction)
+        return self._loaded
 
     def shape(self) -> dict[str, int]:
         """Return `channels`, `resolution` and `classes` of the data set: what `PairSpace` wants to know."""
-        return {
-            "channels": self._dataset.channels,
-            "resolution": self._dataset.resolution,
-            "classes": len(self._dataset.classes),
-        }
+        dataset, _ = self._data()
+        return {"channels": dataset.channels, "resolution": dataset.resolution, "classes": len(dataset.classes)}
 
     def split_hashes(self) -> dict[str, str]:
         """Return SHA-256 by data split."""
-        return self._splits.hashes
+        return self._data()[1].hashes
 
     def evaluation_data(self) -> EvaluationData:
         """Return what an `EvaluatorCore` needs of the data: put it into the object store once for all of them."""
-        return EvaluationData.of(self._dataset, self._splits)
+        return EvaluationData.of(*self._data())
 
     @ray.method(num_returns="streaming")
     def train(self, config: TrainConfig, *, resume: bytes | None = None) -> Iterator[EpochReport]:
@@ -77,7 +72,7 @@ class TrainerActor:
             self._definition, channels=shape["channels"], resolution=shape["resolution"], classes=shape["classes"]
         )
         supernet = Supernet(space, seed=config.seed)
-        yield from train(supernet, self._dataset, self._splits, config, resume=resume, device=self._device)
+        yield from train(supernet, *self._data(), config, resume=resume, device=self._device)
 
 
 @ray.remote
