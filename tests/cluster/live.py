@@ -132,6 +132,7 @@ def running_service(root: Path) -> Iterator[LiveService]:
             live = LiveService(home=home, state=state, client=client, store=store, board_home=board)
             live.start_board()
             try:
+                wait_for("a word of the board", lambda: store.fleet.board(BOARD).heartbeat, timeout_s=60)
                 yield live
             finally:
                 stop_ray(live.board_pid)  # ends the process group that the agent is
