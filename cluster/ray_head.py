@@ -58,6 +58,8 @@ def token_environment(home: Home) -> dict[str, str]:
         "RAY_AUTH_TOKEN_PATH": str(path),
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_DEDUP_LOGS": "0",
+        "RAY_worker_niceness": "0",  # the API and the gateway are workers too, and boards wait for them
+        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",  # `nas down` has closed the API and the gateway by then
     }
 
 

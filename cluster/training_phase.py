@@ -101,14 +101,14 @@ def train_supernet(job_id: str, spec: JobSpec, *, store: Store, work: Path) -> T
         )
     )
     try:
-        shape, hashes = _answer([trainer.shape.remote(), trainer.split_hashes.remote()])
+        shape, hashes = answer_of([trainer.shape.remote(), trainer.split_hashes.remote()])
         store.jobs.append_event(job_id, "data", f"data set {dataset.name} loaded", {**shape, "split_hashes": hashes})
         space = PairSpace(definition, **shape, constraints=spec.constraints)
         space.check_constraints()
         checkpoint = _known_checkpoint(job_id, spec, space, store=store)
         if checkpoint is None:
             checkpoint = _train(job_id, spec, trainer, store=store, work=work)
-        data = _answer(trainer.evaluation_data.remote())
+        data = answer_of(trainer.evaluation_data.remote())
         return Trained(
             definition=definition,
             space=space,
@@ -137,7 +137,7 @@ def _train(job_id: str, spec: JobSpec, trainer: Any, *, store: Store, work: Path
     checkpoint = resume
     store.jobs.set_progress(job_id, Progress(phase="training", done=0, total=config.epochs))
     for reference in trainer.train.remote(config, resume=resume):
-        report: EpochReport = _answer(reference)
+        report: EpochReport = answer_of(reference)
         checkpoint = report.checkpoint
         _replace(last, checkpoint)
         _announce(job_id, report, store)
@@ -179,7 +179,7 @@ def _replace(path: Path, data: bytes) -> None:
     partial.replace(path)
 
 
-def _answer(reference: Any) -> Any:
+def answer_of(reference: Any) -> Any:
     """Return what an actor answered; an error that it raised is raised as itself, not wrapped in Ray's."""
     try:
         return ray.get(reference)

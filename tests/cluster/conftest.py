@@ -15,9 +15,7 @@ def live() -> Iterator[LiveService]:
     """One whole service for all tests that ask for it; in /tmp, since paths of Ray's sockets must stay short."""
     root = Path(tempfile.mkdtemp(prefix="nas-live-", dir="/tmp"))
     try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("RAY_worker_niceness", "0")  # else whatever else this machine does goes first
-            with running_service(root) as service:
-                yield service
+        with running_service(root) as service:
+            yield service
     finally:
         shutil.rmtree(root, ignore_errors=True)
