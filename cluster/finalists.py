@@ -11,7 +11,7 @@ import numpy as np
 import ray
 
 from cluster.evaluator import HALVES, publish
-from cluster.training_phase import StopRequestedError, Trained, device, train_config
+from cluster.training_phase import StopRequestedError, Trained, answer_of, device, train_config
 from edge_agent.records import Result
 from nas_service.candidate import Candidate, CandidateStatus
 from nas_service.front import adaptive_reference, hypervolume
@@ -100,7 +100,7 @@ class FinalistPhase:
         rate = spec.supernet.learning_rate / 10
         tuning = replace(train_config(spec), epochs=epochs, learning_rate=rate) if epochs else None
         keys = self._measure(actor, candidate)
-        report = ray.get(
+        report = answer_of(
             actor.finalist.remote(
                 candidate.architecture,
                 candidate=candidate.id,
@@ -145,7 +145,7 @@ class FinalistPhase:
         tier = self._spec.finalists.tier
         if self._measurer is None or tier is None or tier == self._spec.measurement.tier:
             return candidate.measurements
-        report = ray.get(actor.evaluate.remote(candidate.architecture, router=self._spec.router, export=HALVES))
+        report = answer_of(actor.evaluate.remote(candidate.architecture, router=self._spec.router, export=HALVES))
         models = {half: publish(data) for half, data in report.models.items()}
         keys: dict[str, dict[str, str]] = {}
         requests = []

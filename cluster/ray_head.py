@@ -58,6 +58,8 @@ def token_environment(home: Home) -> dict[str, str]:
         "RAY_AUTH_TOKEN_PATH": str(path),
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_DEDUP_LOGS": "0",
+        "RAY_worker_niceness": "0",  # the API and the gateway are workers too, and boards wait for them
+        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",  # `nas down` has closed the API and the gateway by then
     }
 
 
@@ -129,13 +131,20 @@ def start_ray(
             preexec_fn=lambda: os.sched_setaffinity(0, cores),
         )
     url = f"http://127.0.0.1:{dashboard}"
+    try:
+        _wait_until_up(process, url, log=log)
+    except BaseException:  # also Ctrl-C: nobody else knows of these processes yet
+        stop_ray(process.pid)
+        raise
+    return RayHead(pid=process.pid, port=port, dashboard_url=url)
+
+
+def _wait_until_up(process: subprocess.Popen[bytes], url: str, *, log: Path) -> None:
     give_up_at = time.monotonic() + START_TIMEOUT_S
     while not _answers(url):
         if process.poll() is not None or time.monotonic() > give_up_at:
-            stop_ray(process.pid)
             raise NasError(f"Ray did not start; the end of {log} says why:\n{_tail(log)}")
         time.sleep(0.2)
-    return RayHead(pid=process.pid, port=port, dashboard_url=url)
 
 
 def session_folder(home: Home) -> Path:

@@ -16,8 +16,10 @@ from nas_service.space import load_definition
 from nas_service.store import Store
 from nas_service.store.job_record import Progress
 from workers.actors import TrainerActor
+from workers.checkpoint import Checkpoint, load_weights
 from workers.data.dataset import DatasetSpec
 from workers.evaluation import EvaluationData
+from workers.supernet import Supernet
 from workers.train_config import TrainConfig
 from workers.training import EpochReport
 
@@ -99,14 +101,14 @@ def train_supernet(job_id: str, spec: JobSpec, *, store: Store, work: Path) -> T
         )
     )
     try:
-        shape, hashes = _answer([trainer.shape.remote(), trainer.split_hashes.remote()])
+        shape, hashes = answer_of([trainer.shape.remote(), trainer.split_hashes.remote()])
         store.jobs.append_event(job_id, "data", f"data set {dataset.name} loaded", {**shape, "split_hashes": hashes})
         space = PairSpace(definition, **shape, constraints=spec.constraints)
         space.check_constraints()
-        checkpoint = _known_checkpoint(job_id, spec, store)
+        checkpoint = _known_checkpoint(job_id, spec, space, store=store)
         if checkpoint is None:
             checkpoint = _train(job_id, spec, trainer, store=store, work=work)
-        data = _answer(trainer.evaluation_data.remote())
+        data = answer_of(trainer.evaluation_data.remote())
         return Trained(
             definition=definition,
             space=space,
@@ -119,12 +121,14 @@ def train_supernet(job_id: str, spec: JobSpec, *, store: Store, work: Path) -> T
         ray.kill(trainer)
 
 
-def _known_checkpoint(job_id: str, spec: JobSpec, store: Store) -> bytes | None:
+def _known_checkpoint(job_id: str, spec: JobSpec, space: PairSpace, *, store: Store) -> bytes | None:
     sha256 = store.jobs.get(job_id).artefacts.get("supernet") or spec.supernet.checkpoint
     if sha256 is None:
         return None
+    data = store.files.get(sha256)
+    load_weights(Supernet(space), Checkpoint.from_bytes(data))  # refused here, once, and not by every evaluator
     store.jobs.set_artefact(job_id, "supernet", sha256)
-    return store.files.get(sha256)
+    return data
 
 
 def _train(job_id: str, spec: JobSpec, trainer: Any, *, store: Store, work: Path) -> bytes:
@@ -133,7 +137,7 @@ def _train(job_id: str, spec: JobSpec, trainer: Any, *, store: Store, work: Path
     checkpoint = resume
     store.jobs.set_progress(job_id, Progress(phase="training", done=0, total=config.epochs))
     for reference in trainer.train.remote(config, resume=resume):
-        report: EpochReport = _answer(reference)
+        report: EpochReport = answer_of(reference)
         checkpoint = report.checkpoint
         _replace(last, checkpoint)
         _announce(job_id, report, store)
@@ -175,7 +179,7 @@ def _replace(path: Path, data: bytes) -> None:
     partial.replace(path)
 
 
-def _answer(reference: Any) -> Any:
+def answer_of(reference: Any) -> Any:
     """Return what an actor answered; an error that it raised is raised as itself, not wrapped in Ray's."""
     try:
         return ray.get(reference)

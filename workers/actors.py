@@ -22,6 +22,8 @@ from workers.training import EpochReport, train
 class TrainerActor:
     """Loads a data set once, trains a supernet on it, and hands out what evaluators need of the data.
 
+    It is loaded by the first call, not by the constructor, so that what is wrong with it reaches the caller as raised.
+
     Args:
         definition: The space of the supernet.
         dataset: Which data set.
@@ -40,24 +42,27 @@ class TrainerActor:
         device: str = "cpu",
     ) -> None:
         self._definition, self._device = definition, device
-        self._dataset: Dataset = load(dataset)
-        self._splits = Splits.of(self._dataset, seed=seed, train_fraction=train_fraction)
+        self._source, self._seed, self._train_fraction = dataset, seed, train_fraction
+        self._loaded: tuple[Dataset, Splits] | None = None
+
+    def _data(self) -> tuple[Dataset, Splits]:
+        if self._loaded is None:
+            dataset = load(self._source)
+            self._loaded = dataset, Splits.of(dataset, seed=self._seed, train_fraction=self._train_fraction)
+        return self._loaded
 
     def shape(self) -> dict[str, int]:
         """Return `channels`, `resolution` and `classes` of the data set: what `PairSpace` wants to know."""
-        return {
-            "channels": self._dataset.channels,
-            "resolution": self._dataset.resolution,
-            "classes": len(self._dataset.classes),
-        }
+        dataset, _ = self._data()
+        return {"channels": dataset.channels, "resolution": dataset.resolution, "classes": len(dataset.classes)}
 
     def split_hashes(self) -> dict[str, str]:
         """Return SHA-256 by data split."""
-        return self._splits.hashes
+        return self._data()[1].hashes
 
     def evaluation_data(self) -> EvaluationData:
         """Return what an `EvaluatorCore` needs of the data: put it into the object store once for all of them."""
-        return EvaluationData.of(self._dataset, self._splits)
+        return EvaluationData.of(*self._data())
 
     @ray.method(num_returns="streaming")
     def train(self, config: TrainConfig, *, resume: bytes | None = None) -> Iterator[EpochReport]:
@@ -67,7 +72,7 @@ class TrainerActor:
             self._definition, channels=shape["channels"], resolution=shape["resolution"], classes=shape["classes"]
         )
         supernet = Supernet(space, seed=config.seed)
-        yield from train(supernet, self._dataset, self._splits, config, resume=resume, device=self._device)
+        yield from train(supernet, *self._data(), config, resume=resume, device=self._device)
 
 
 @ray.remote

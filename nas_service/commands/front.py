@@ -23,6 +23,7 @@ ABOVE_ZERO = click.FloatRange(0, min_open=True)
 @click.option(
     "--min-accuracy", type=click.FloatRange(0, 1), metavar="X", help="Keep points at least this accurate, 0 to 1."
 )
+@click.option("--all", "every", is_flag=True, help="Print every point of a long front, not a selection.")
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="Write CSV to stdout.")
 @pass_context
@@ -34,12 +35,14 @@ def front_command(
     max_energy_mj: float | None,
     max_memory_kib: float | None,
     min_accuracy: float | None,
+    every: bool,
     as_json: bool,
     as_csv: bool,
 ) -> None:
     """Print the points that nothing else beats.
 
-    Each is a candidate at one threshold. A figure that was not measured is shown as -.
+    Each is a candidate at one threshold. A figure that was not measured is shown as -. Of a long front the table has
+    a selection that keeps its shape; --all, --json and --csv have every point.
     """
     if as_json and as_csv:
         raise click.UsageError("--json and --csv were both given; choose one")
@@ -54,25 +57,39 @@ def front_command(
         if as_csv:
             context.console.data(client.front_csv(job, filters=filters))
         else:
-            print_front(client, context.console, job=job, filters=filters, as_json=as_json)
+            print_front(client, context.console, job=job, filters=filters, as_json=as_json, every=every)
 
 
-def print_front(client: Client, console: Console, *, job: str, filters: dict[str, Any], as_json: bool) -> None:
-    """Write a job's front as a table or JSON."""
+def print_front(
+    client: Client, console: Console, *, job: str, filters: dict[str, Any], as_json: bool, every: bool = False
+) -> None:
+    """Write a job's front as a table, thinned unless `every`, or as JSON."""
     front = client.front(job, filters=filters)
     if as_json:
         console.json(front)
         return
     points: Sequence[Json] = front.get("points") or ()
+    shown = points if every else selection(points, front.get("objectives") or ())
     names = shown_values(front)
     console.table(
         ("CANDIDATE", "COUPLING", "THRESHOLD", "ACCURACY %", "ESCALATED %", *[n.upper() for n in names]),
-        [front_row(point, names) for point in points],
+        [front_row(point, names) for point in shown],
     )
+    if len(shown) < len(points):
+        console.note(f"{len(shown)} of {len(points)} points; --all, --json or --csv give every one")
     if not points:
         limited = any(value is not None for value in filters.values())
         advice = "widen the limits" if limited else f"see `nas show {job}` for how far it is"
         console.note(f"no point yet that has all objectives and keeps the limits; {advice}")
+
+
+def selection(points: Sequence[Json], objectives: Sequence[str]) -> Sequence[Json]:
+    """Return at most 32 points that keep the front's shape, its extremes among them, in the order given."""
+    from nas_service.front import CURVE_LIMIT, thin_curve  # other commands do without its libraries
+
+    if len(points) <= CURVE_LIMIT or not objectives:
+        return points
+    return [points[i] for i in thin_curve([[point["values"][name] for name in objectives] for point in points])]
 
 
 def shown_values(front: Json) -> list[str]:

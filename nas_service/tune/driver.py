@@ -44,21 +44,24 @@ class EvaluatorSetting:
     gpus: float = 0.0
 
 
-class _Trial(tune.Trainable):
+class CandidateTrial(tune.Trainable):
     """One candidate, evaluated by the evaluator that this actor keeps between trials."""
 
     def setup(  # type: ignore[override]  # tune.with_parameters adds arguments
         self, config: dict[str, Any], factory: Callable[..., Evaluator], parameters: dict[str, Any]
     ) -> None:
+        """Make the evaluator: once per actor, not per trial."""
         self._evaluator = factory(**parameters)
         self._config = config
 
     def step(self) -> dict[str, Any]:
+        """Evaluate the candidate and end the trial with its report."""
         config = self._config
         report = self._evaluator.evaluate(config["candidate"], config["architecture"], config["exports"])
         return {"report": report.to_json(), tune.result.DONE: True}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next candidate; True lets Tune reuse the actor."""
         self._config = new_config
         return True
 
@@ -177,7 +180,7 @@ def run_search(
     searcher = SessionSearcher(session, evaluators=evaluators.count, stop_requested=stop_requested, progress=progress)
     with tempfile.TemporaryDirectory(prefix="nas-tune-") as scratch:
         trainable = tune.with_resources(
-            tune.with_parameters(_Trial, factory=factory, parameters=parameters),
+            tune.with_parameters(CandidateTrial, factory=factory, parameters=parameters),
             {"cpu": evaluators.cpus, "gpu": evaluators.gpus},
         )
         tune.Tuner(

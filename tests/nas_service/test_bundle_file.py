@@ -71,6 +71,7 @@ def test_a_manifest_may_not_name_files_outside_the_bundle(tmp_path):
 @pytest.mark.parametrize(
     ("content", "text"),
     [(b"no zip", "no whole zip"), (zip_of({"a": b""}), r"has no bundle\.json, only: a")],
+    ids=["no zip", "no manifest"],
 )
 def test_what_is_no_bundle_is_refused(tmp_path, content, text):
     (tmp_path / "bundle.zip").write_bytes(content)

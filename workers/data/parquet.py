@@ -151,7 +151,8 @@ def _rows(path: Path, image: str, label: str) -> Iterator[tuple[NDArray[np.uint8
                 yield pixels, number.as_py()
                 row += 1
     except (pa.ArrowException, OSError) as error:
-        raise InvalidRequestError(f"{path} is damaged after row {row}: {error}; fetch it again") from None
+        reason = " ".join(str(error).split())  # Arrow's span lines
+        raise InvalidRequestError(f"{path} is damaged after row {row}: {reason}; fetch it again") from None
 
 
 def _pixels(data: bytes | None, where: str) -> NDArray[np.uint8]:

@@ -103,5 +103,5 @@ def _no_bundle(candidate: Candidate) -> str:
         return f"candidate {candidate.id} failed ({candidate.error}); only finalists have bundles"
     return (
         f"candidate {candidate.id} is no finalist, and only finalists have bundles; "
-        f"list them with `finalists=true`, or raise `finalists.count` in the job"
+        f"the job's report lists those; raise `finalists.count` in the next job for more"
     )

@@ -1,7 +1,8 @@
 // The front's picture: accuracy against expected cost, coloured by coupling, with one candidate's whole curve.
 
 const COUPLINGS = ["independent", "stem", "nested", "triangular"];
-const SYMBOLS = { independent: "diamond", stem: "circle", nested: "square", triangular: "triangle-up" };
+const CROWDED = 60;
+const SYMBOLS = { independent: "circle", stem: "diamond", nested: "square", triangular: "triangle-up" };
 
 export const axisTitle = (axis) => {
   const [name, board] = axis.split("@");
@@ -26,6 +27,7 @@ function hover(point, axis) {
 }
 
 function couplingTrace(coupling, points, axis) {
+  const crowded = points.length > CROWDED; // rings round points that overlap hide the points
   return {
     name: coupling,
     type: "scatter",
@@ -35,7 +37,12 @@ function couplingTrace(coupling, points, axis) {
     text: points.map((p) => hover(p, axis)),
     customdata: points.map((p) => p.candidate_id),
     hovertemplate: "%{text}<br>accuracy %{y:.2f} %<br>cost %{x:,.4~g}<extra></extra>",
-    marker: { size: 10, symbol: SYMBOLS[coupling], color: colour(coupling), line: { width: 1, color: colour("card") } },
+    marker: {
+      size: crowded ? 7 : 10,
+      symbol: SYMBOLS[coupling],
+      color: colour(coupling),
+      line: { width: crowded ? 0 : 1, color: colour("card") },
+    },
   };
 }
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from nas_service.commands.front import selection
+
 
 def test_front_prints_a_row_for_each_point_with_its_candidate_and_share(here, search):
     outcome = here("front", search)
@@ -106,3 +108,20 @@ def test_report_writes_html_markdown_and_plots_of_a_real_job(here, search, tmp_p
     assert "probe: for demos only" in text
     assert "1 candidate failed" in text
     assert "| 2 | little | demo-board |" in text
+
+
+def points_on_a_line(count: int) -> list[dict]:
+    return [{"values": {"error": float(count - i), "macs": float(i)}} for i in range(count)]
+
+
+def test_a_short_front_is_shown_whole():
+    points = points_on_a_line(32)
+    assert selection(points, ["error", "macs"]) == points
+
+
+def test_a_long_front_is_thinned_to_a_selection_that_keeps_its_ends_and_order():
+    points = points_on_a_line(700)
+    shown = selection(points, ["error", "macs"])
+    assert len(shown) == 32
+    assert (shown[0], shown[-1]) == (points[0], points[-1])
+    assert [p["values"]["macs"] for p in shown] == sorted(p["values"]["macs"] for p in shown)
