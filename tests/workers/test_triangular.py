@@ -188,7 +188,7 @@ def test_no_weight_leads_from_the_bigs_own_channels_to_the_littles():
 
 @pytest.fixture(scope="module")
 def learnt(digits, splits) -> tuple[Supernet, PairPlan]:
-    """A micro pair after two epochs alone, the big deeper than the little."""
+    """A micro pair after three epochs alone, the big deeper than the little."""
     space = triangular("micro")
     plan = space.plan({**space.extreme("triangular", largest=True), "little1_depth": 1})
     assert any(tail.lacking for tail in plan.tail_blocks())
