@@ -20,7 +20,7 @@ from workers.routing.features import RouterFeatures
 
 HIDDEN = 16
 DECAY = {"logistic": 1e-4, "mlp": 1e-3}
-ITERATIONS = 200
+ITERATIONS = 100
 MIN_OF_EACH = 5
 FOLDS = 5
 

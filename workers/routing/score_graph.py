@@ -25,26 +25,20 @@ def with_learned_router(little: bytes, router: LearnedRouter) -> bytes:
 
     Raises:
         InvalidRequestError: a graph without logits and score, with another number of classes or features than the
-            router was fitted on.
+            router was fitted on, or whose last layer is not linear while the router wants what enters it.
     """
     model = onnx.load_model_from_string(little)
     outputs = [output.name for output in model.graph.output]
     if "logits" not in outputs or "score" not in outputs:
         raise InvalidRequestError(f"the graph's outputs are {outputs}; give a little with `logits` and `score`")
-    opset = model.opset_import[0].version
-    added = _export(router, opset=opset)
-    _drop_score(model.graph)
+    opset = next(entry.version for entry in model.opset_import if entry.domain == "")
     sources = {"logits": "logits"}
     if router.features.pooled:
         sources["pooled"] = _head_input(model.graph)
-    _append(model.graph, added.graph, sources)
-    try:
-        onnx.checker.check_model(model, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise InvalidRequestError(
-            f"the router of {router.features.classes} classes and {router.features.pooled} features does not fit this "
-            f"graph: {error}; fit it on this pair's outputs"
-        ) from None
+    _check_fit(model, router, sources)
+    _drop_score(model.graph)
+    _append(model.graph, _export(router, opset=opset).graph, sources)
+    onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString(deterministic=True)
 
 
@@ -67,6 +61,19 @@ def _export(router: LearnedRouter, *, opset: int) -> ModelProto:
             dynamo=False,
         )
     return onnx.load_model_from_string(buffer.getvalue())
+
+
+def _check_fit(model: ModelProto, router: LearnedRouter, sources: dict[str, str]) -> None:
+    """Raise unless the graph's logits and features are as wide as those that the router was fitted on."""
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    shapes = {value.name: value.type.tensor_type.shape.dim for value in (*graph.value_info, *graph.output)}
+    widths = {key: shapes[name][-1].dim_value for key, name in sources.items() if name in shapes}
+    wanted = {"logits": router.features.classes, "pooled": router.features.pooled}
+    if any(width != wanted[key] for key, width in widths.items()):
+        raise InvalidRequestError(
+            f"a router for {wanted['logits']} logits and {wanted['pooled']} pooled features does not fit a graph with "
+            f"{widths}; fit it on this pair's outputs"
+        )
 
 
 def _drop_score(graph: GraphProto) -> None:
