@@ -42,7 +42,9 @@ def test_budgets_that_differ_are_not_equal():
 
 
 def test_a_budget_below_one_epoch_is_refused():
-    with pytest.raises(InvalidRequestError, match=r"0\.1 TMACs pay for no epoch of 0\.12 TMACs; give at least that many"):
+    with pytest.raises(
+        InvalidRequestError, match=r"0\.1 TMACs pay for no epoch of 0\.12 TMACs; give at least that many"
+    ):
         affordable_epochs(0.1, macs_per_image=3e6, images_per_epoch=IMAGES)
 
 
