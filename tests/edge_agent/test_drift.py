@@ -77,6 +77,16 @@ def test_when_the_rate_is_back_the_monitor_says_so(drifted, drift):
     assert states[-1] == "none"
 
 
+def test_evidence_of_an_earlier_recovery_does_not_count_for_the_next():
+    monitor = DriftMonitor(BAND)
+    for rate in (0.0, 0.2):
+        for escalated in inputs(rate, 5000):
+            monitor.observe(escalated)
+    assert monitor.drift == "none"
+    first_alarm(monitor, inputs(0.0, 1000))
+    assert {monitor.observe(x) for x in inputs(0.2, 30)} == {"low"}
+
+
 def test_from_one_side_to_the_other_goes_without_recovery():
     monitor = DriftMonitor(BAND)
     first_alarm(monitor, inputs(0.6, 2000))

@@ -1,6 +1,6 @@
 """Nets with several exits: budgeted batch classification with thresholds frozen on calibration.
 
-Huang et al., Multi-Scale Dense Networks, ICLR 2018, section 4.2 and the authors' code: exit e gets a share of the
+Huang et al., Multi-Scale Dense Networks, ICLR 2018, and the authors' code: exit e gets a share of the
 inputs proportional to `p^e`, for p = 1/20 ... 39/20; on held-out data, each exit in turn takes the surest of those that
 are left, and the least sure it took sets its threshold. An input leaves at the first exit where `score >= threshold`,
 so it goes on when `score < threshold`, as everywhere here.

@@ -1,6 +1,6 @@
 """The primary curve: thresholds frozen at calibration quantiles, applied to test.
 
-EVALUATION protocol, section 2.1; budgeted batch as in Huang et al., Multi-Scale Dense Networks, ICLR 2018, section 4.2:
+EVALUATION protocol, section 2.1; budgeted batch as in Huang et al., Multi-Scale Dense Networks, ICLR 2018:
 thresholds come from held-out data for target rates and are used unchanged on test.
 """
 

@@ -2,8 +2,9 @@
 
 Class-dependent thresholds as in Daghero et al., ICECS 2020; fitted here by a Lagrangian. For a price per escalation,
 every class takes the threshold that maximises `correct - price * escalated` on calibration, and the price is the
-highest at which the wanted share is escalated in total. A class of fewer than `min_samples` calibration inputs keeps
-the single threshold of that share, because its own would be noise.
+lowest, but not below 0, at which at most the wanted share is escalated in total. A price reaches only the corners of
+the classes' curves, so what is left of the share then goes, class by class, where it gains most. A class of fewer than
+`min_samples` calibration inputs keeps the single threshold of that share, because its own would be noise.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class ClassThresholds(Record):
         thresholds: One per class.
         pooled: Whether the class had too few inputs and took the single threshold.
         calibration_accuracy: In [0, 1].
-        calibration_rate: In [0, 1]; at most the share that was asked for, but for ties and pooled classes.
+        calibration_rate: In [0, 1]; at most the share that was asked for.
     """
 
     thresholds: tuple[float, ...]
@@ -54,7 +55,7 @@ def fit_class_thresholds(
     rate: float,
     min_samples: int = MIN_SAMPLES,
 ) -> ClassThresholds:
-    """Return the class thresholds of calibration data that escalate a share `rate`.
+    """Return the class thresholds that get most right on calibration and escalate at most a share `rate` there.
 
     Args:
         scores: (N,) higher is surer.
@@ -62,7 +63,7 @@ def fit_class_thresholds(
         little_correct: (N,).
         escalated_correct: (N,).
         classes: Number of classes.
-        rate: Share to escalate, in [0, 1].
+        rate: Share to escalate at most, in [0, 1]; less is escalated where more would do harm.
         min_samples: Fewest inputs of a class with a threshold of its own.
 
     Raises:
@@ -81,10 +82,9 @@ def fit_class_thresholds(
         if (inside := predicted == index).sum() >= min_samples
     }
     spent = int((scores < common)[~np.isin(predicted, list(own))].sum())
-    price = _price(own, allowed=rate * len(scores) - spent)
     values = np.full(classes, common)
-    for index, curve in own.items():
-        values[index] = curve.thresholds[_best(curve, price)]
+    for index, point in _points(own, allowed=rate * len(scores) - spent).items():
+        values[index] = own[index].thresholds[point]
     found = tuple(float(v) for v in np.clip(values, -FARTHEST, FARTHEST))
     escalated = scores < np.array(found)[predicted]
     return ClassThresholds(
@@ -95,9 +95,25 @@ def fit_class_thresholds(
     )
 
 
+def _points(curves: dict[int, Curve], *, allowed: float) -> dict[int, int]:
+    """Return the point of each class's curve, at most `allowed` inputs escalated by all of them."""
+    price = _price(curves, allowed=allowed)
+    points = {index: _best(curve, price) for index, curve in curves.items()}
+    while True:
+        left = allowed - sum(int(curve.escalated[points[index]]) for index, curve in curves.items())
+        better = {index: _best_within(curve, points[index], left) for index, curve in curves.items()}
+        gains = {
+            index: int(curve.correct[better[index]] - curve.correct[points[index]]) for index, curve in curves.items()
+        }
+        if not any(gains.values()):
+            return points
+        index = max(gains, key=lambda key: gains[key])
+        points[index] = better[index]
+
+
 def _price(curves: dict[int, Curve], *, allowed: float) -> float:
-    """Return the lowest price, by bisection over [-1, 1], at which the classes escalate at most `allowed` inputs."""
-    low, high = -1.0 - 1e-9, 1.0 + 1e-9
+    """Return the lowest price, by bisection over [0, 1], at which the classes escalate at most `allowed` inputs."""
+    low, high = 0.0, 1.0 + 1e-9
     for _ in range(_STEPS):
         middle = (low + high) / 2
         spent = sum(int(curve.escalated[_best(curve, middle)]) for curve in curves.values())
@@ -108,3 +124,9 @@ def _price(curves: dict[int, Curve], *, allowed: float) -> float:
 def _best(curve: Curve, price: float) -> int:
     """Return the point of the highest `correct - price * escalated`; the cheapest of equals."""
     return int(np.argmax(curve.correct - price * curve.escalated))
+
+
+def _best_within(curve: Curve, point: int, left: float) -> int:
+    """Return the most right point from `point` on that escalates at most `left` more; the cheapest of equals."""
+    stop = int(np.searchsorted(curve.escalated, curve.escalated[point] + left, side="right"))
+    return point + int(np.argmax(curve.correct[point:stop]))

@@ -70,6 +70,11 @@ def test_calibration_error_by_hand():
     assert expected_calibration_error(logits, labels) == pytest.approx((2 * 0.4 + 2 * 0.4) / 4)
 
 
+def test_a_confidence_on_the_edge_of_two_bins_belongs_to_the_lower():
+    logits = np.array([[0.0, 0.0], [np.log(9), 0.0]])  # confidences .5, right, and .9, wrong
+    assert expected_calibration_error(logits, np.array([0, 1]), bins=2) == pytest.approx((0.5 + 0.9) / 2)
+
+
 def test_labels_drawn_from_the_probabilities_are_calibrated_and_scaling_spoils_it():
     rng = np.random.default_rng(0)
     logits = rng.normal(scale=2, size=(20_000, 5))

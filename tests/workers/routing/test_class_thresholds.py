@@ -53,8 +53,7 @@ def test_the_rate_is_kept_and_on_calibration_nothing_is_lost_against_one_thresho
     scores, little, big = -hard + rng.normal(size=N), hard < 0.5, hard + 0.3 * rng.normal(size=N) < 1.2
     found = fit(rate, scores=scores, predicted=predicted, little=little, big=big, classes=5)
     assert found.calibration_rate <= rate + 1e-12
-    slack = 5 * 30 / N  # the price stops at corners of the classes' curves
-    assert found.calibration_accuracy >= single(rate, scores=scores, little=little, big=big) - slack
+    assert found.calibration_accuracy >= single(rate, scores=scores, little=little, big=big) - 2 / N
 
 
 def test_rare_classes_take_the_single_threshold():
@@ -62,6 +61,25 @@ def test_rare_classes_take_the_single_threshold():
     found = fit(0.3, predicted=predicted, classes=4)
     assert found.pooled == (False, False, True, True)
     assert found.thresholds[2] == found.thresholds[3] == pytest.approx(0.3, abs=0.01)
+
+
+def test_a_share_that_no_price_reaches_is_used_up_all_the_same():
+    found = fit(0.1)  # every escalation of class 1 gains the same, so prices give all of them or none
+    assert found.calibration_rate == pytest.approx(0.1)
+    assert found.calibration_accuracy == pytest.approx(LITTLE.mean() + 0.1)
+
+
+def test_what_pooled_classes_escalate_counts():
+    predicted = (np.arange(N) % 5 < 3).astype(int)  # 800 of class 0, 1,200 of class 1
+    little = (predicted == 0) | (SCORES > 0.5)
+    found = fit(0.2, predicted=predicted, little=little, min_samples=1000)
+    assert found.pooled == (True, False)
+    assert found.calibration_rate == pytest.approx(0.2)
+
+
+def test_what_does_harm_is_not_escalated_to_fill_the_share():
+    found = fit(1.0, little=BIG, big=LITTLE)
+    assert (found.calibration_rate, found.calibration_accuracy) == (0.0, 1.0)
 
 
 def test_with_no_class_of_its_own_it_is_the_single_threshold():
