@@ -148,7 +148,7 @@ def _minimise(router: LearnedRouter, logits: Tensor, pooled: Tensor | None, bene
     parameters = list(router.body.parameters())
     optimiser = torch.optim.LBFGS(parameters, max_iter=ITERATIONS, line_search_fn="strong_wolfe")
 
-    def closure() -> Tensor:
+    def _closure() -> Tensor:
         optimiser.zero_grad()
         fit = nn.functional.binary_cross_entropy_with_logits(-router(logits, pooled), benefit)
         weights = [p for p in parameters if p.ndim > 1]
@@ -156,4 +156,4 @@ def _minimise(router: LearnedRouter, logits: Tensor, pooled: Tensor | None, bene
         loss.backward()
         return loss
 
-    optimiser.step(closure)
+    optimiser.step(_closure)
