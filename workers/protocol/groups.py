@@ -1,0 +1,117 @@
+"""Behaviour by class and by difficulty.
+
+EVALUATION protocol, section 2.8: accuracy, escalation rate and expected cost of every class, the worst class's drop
+against the big, and the same over quintiles of difficulty, which is the loss of a third model, neither little nor big.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import log_softmax
+from scipy.stats import rankdata
+
+from nas_service.errors import InvalidRequestError
+from workers.protocol.outcomes import Floats, Mask, Outcomes, PathCosts
+from workers.protocol.record import Record
+
+QUANTILES = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupRow(Record):
+    """One group of inputs at one threshold: shares in [0, 1], cost in the costs' unit."""
+
+    group: str
+    n: int
+    accuracy: float
+    rate: float
+    cost: float
+    little_accuracy: float
+    reference_accuracy: float
+
+    @property
+    def drop_points(self) -> float:
+        """Percentage points that the reference is more accurate."""
+        return 100 * (self.reference_accuracy - self.accuracy)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupTable(Record):
+    """Rows by group, without groups that have no input."""
+
+    rows: tuple[GroupRow, ...]
+
+    @property
+    def worst(self) -> GroupRow:
+        """The row of the largest drop against the reference."""
+        return max(self.rows, key=lambda row: row.drop_points)
+
+    @property
+    def rate_rises(self) -> bool:
+        """Whether no group escalates less than the one before; wanted where groups go from easy to hard."""
+        rates = [row.rate for row in self.rows]
+        return all(a <= b for a, b in pairwise(rates))
+
+
+def group_table(
+    outcomes: Outcomes,
+    threshold: float,
+    *,
+    groups: NDArray[np.integer],
+    names: tuple[str, ...],
+    costs: PathCosts,
+    reference_correct: Mask | None = None,
+) -> GroupTable:
+    """Return one row for each group that has inputs.
+
+    Args:
+        outcomes: On test.
+        threshold: Frozen.
+        groups: (N,) indices into names: the labels, or `difficulty_groups`.
+        names: Of the groups.
+        costs: Of the paths.
+        reference_correct: (N,) whether the static big is right; None: the system's own escalation.
+
+    Raises:
+        InvalidRequestError: groups of another number of inputs, or beyond the names.
+    """
+    if len(groups) != outcomes.n or groups.min() < 0 or groups.max() >= len(names):
+        raise InvalidRequestError(
+            f"{len(groups)} groups from {groups.min()} to {groups.max()} for {outcomes.n} inputs and {len(names)} "
+            "names; give one index into the names for every input"
+        )
+    escalated, correct = outcomes.escalates(threshold), outcomes.correct(threshold)
+    reference = outcomes.escalated_correct if reference_correct is None else reference_correct
+    rows = []
+    for index, name in enumerate(names):
+        inside = groups == index
+        if inside.any():
+            rate = float(escalated[inside].mean())
+            rows.append(
+                GroupRow(
+                    group=name,
+                    n=int(inside.sum()),
+                    accuracy=float(correct[inside].mean()),
+                    rate=rate,
+                    cost=costs.expected(rate),
+                    little_accuracy=float(outcomes.little_correct[inside].mean()),
+                    reference_accuracy=float(reference[inside].mean()),
+                )
+            )
+    return GroupTable(rows=tuple(rows))
+
+
+def cross_entropy(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> Floats:
+    """Return (N,) the loss in nats of logits (N, classes): of a third model, the difficulty of the inputs."""
+    logs = log_softmax(logits.astype(np.float64), axis=1)
+    return np.asarray(-logs[np.arange(len(labels)), labels])
+
+
+def difficulty_groups(losses: Floats, *, quantiles: int = QUANTILES) -> NDArray[np.int64]:
+    """Return (N,) the quantile from 0 (easiest) of each loss (N,); equal losses share one, so sizes may differ."""
+    ranks = rankdata(losses, method="min") - 1
+    return np.asarray(ranks * quantiles // len(losses), dtype=np.int64)
