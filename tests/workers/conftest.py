@@ -69,10 +69,10 @@ def small(digits: Dataset) -> tuple[Dataset, Splits]:
 
 @pytest.fixture(scope="session")
 def trained(micro: PairSpace, digits: Dataset, splits: Splits) -> tuple[Supernet, bytes]:
-    """A micro supernet after six epochs, and its checkpoint; nobody may change it."""
+    """A micro supernet after ten epochs, and its checkpoint; nobody may change it."""
     torch.set_num_threads(1)
     supernet = Supernet(micro)
-    reports = list(train(supernet, digits, splits, TrainConfig(epochs=6, batch_size=64)))
+    reports = list(train(supernet, digits, splits, TrainConfig(epochs=10, batch_size=64)))
     return supernet, reports[-1].checkpoint
 
 

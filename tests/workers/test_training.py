@@ -48,7 +48,7 @@ def test_each_branch_receives_gradient(micro, digits, coupling):
 def test_training_learns_the_digits(trained, digits, splits):
     _, checkpoint = trained
     supernet = Supernet(trained[0].space)
-    config = TrainConfig(epochs=6, batch_size=64)
+    config = TrainConfig(epochs=10, batch_size=64)
     assert not list(train(supernet, digits, splits, config, resume=checkpoint))  # already done
     context = training.EvaluationContext(EvaluationData.of(digits, splits))
     plan = supernet.space.plan(supernet.space.extreme("nested", largest=True))
