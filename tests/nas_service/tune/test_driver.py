@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from nas_service.candidate import CandidateStatus
-from tests.nas_service.tune.evaluators import AlwaysKilled, Instant, KilledOnce
+from tests.nas_service.tune.evaluators import AlwaysKilled, InCompany, Instant, KilledOnce
 from tests.nas_service.tune.fakes import JOB, MemoryArchive, make_session, make_spec
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -55,7 +55,7 @@ def test_a_trial_costs_at_most_a_quarter_of_a_second_beyond_its_evaluation(searc
 
 
 def test_two_evaluators_run_side_by_side(search):
-    archive, noted = search(Instant, evaluations=12, count=2, pause_s=0.3)
+    archive, noted = search(InCompany, evaluations=12, count=2, pause_s=0.3)
     assert len({note["pid"] for note in noted}) == 2
     assert sum(later["begin"] < earlier["end"] for earlier, later in pairwise(noted)) >= 4
     assert all(c.status is CandidateStatus.FINISHED for c in archive.list(JOB))
