@@ -30,7 +30,7 @@ class Block:
         expansion: Inner width over input width, for kinds that have an inner width.
         bank: The elastic network whose weights it slices: `big` or `little`.
         slot: Its position there, such as `stage1.0`.
-        norm: The set of BatchNorm parameters: `big`, `little` or `nested`.
+        norm: The set of BatchNorm parameters: `big`, `little`, `nested`, `triangular` or `tail`.
     """
 
     kind: str

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -48,7 +49,12 @@ class Curve:
 
     @classmethod
     def from_outputs(
-        cls, scores: NDArray[np.floating], little_correct: NDArray[np.bool_], big_correct: NDArray[np.bool_]
+        cls,
+        scores: NDArray[np.floating],
+        little_correct: NDArray[np.bool_],
+        big_correct: NDArray[np.bool_],
+        *,
+        at: Iterable[float] = (),
     ) -> Curve:
         """Return the curve of cached outputs.
 
@@ -59,6 +65,8 @@ class Curve:
             scores: (N,) the router's score of each input, finite; higher is surer.
             little_correct: (N,) whether the little is right.
             big_correct: (N,) whether the escalated prediction is right.
+            at: Finite thresholds from elsewhere that the curve has to have as well: `index_of` is exact for its own
+                thresholds alone.
 
         Raises:
             InvalidRequestError: for shapes that differ, no inputs, or scores that are not finite.
@@ -71,16 +79,14 @@ class Curve:
             raise InvalidRequestError(f"{(~np.isfinite(scores)).sum()} of {len(scores)} scores are not finite")
         order = np.argsort(scores, kind="stable")
         ascending = scores[order].astype(np.float64)
-        gain = np.cumsum(big_correct[order].astype(np.int64) - little_correct[order].astype(np.int64))
+        gains = big_correct[order].astype(np.int64) - little_correct[order].astype(np.int64)
         last_of_ties = np.flatnonzero(np.diff(ascending) > 0)
         middles = (ascending[last_of_ties] + ascending[last_of_ties + 1]) / 2
-        base = int(little_correct.sum())
-        return cls(
-            thresholds=np.concatenate([[-math.inf], middles, [math.inf]]),
-            escalated=np.concatenate([[0], last_of_ties + 1, [len(scores)]]).astype(np.int64),
-            correct=np.concatenate([[base], base + gain[last_of_ties], [base + gain[-1]]]).astype(np.int64),
-            n=len(scores),
-        )
+        given = np.fromiter(at, dtype=np.float64)
+        thresholds = np.concatenate([[-math.inf], np.union1d(middles, given), [math.inf]])
+        escalated = np.searchsorted(ascending, thresholds, side="left").astype(np.int64)
+        correct = int(little_correct.sum()) + np.concatenate([[0], np.cumsum(gains)])[escalated]
+        return cls(thresholds=thresholds, escalated=escalated, correct=correct.astype(np.int64), n=len(scores))
 
     @property
     def accuracy(self) -> Floats:
@@ -102,7 +108,7 @@ class Curve:
         return value if math.isfinite(value) else ("never" if value < 0 else "always")
 
     def index_of(self, threshold: Threshold) -> int:
-        """Return the point whose routing `threshold` gives: the last one with a threshold at or below it."""
+        """Return the point with `threshold`, or else the last one below, which may route one score less."""
         if threshold == "never":
             return 0
         if threshold == "always":

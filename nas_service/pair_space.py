@@ -2,20 +2,23 @@
 
 Every half is a stem followed by stages. The first block of a stage may be of another kind than the rest (a *stage
 kind*). Genes that a coupling does not use are folded away, so that they never distinguish candidates; in a nested pair
-the little is a slice, so its widths, depths and kernels are folded down to what the big has.
+the little is a slice, so its widths, depths and kernels are folded down to what the big has. In a triangular pair both
+halves have the stem, the kernels and the kinds of the big. Channels that the big has beyond the little's are read by
+such channels alone, so once a stage has some, all later ones must: stages of equal width come first, are the little's
+alone, and the last stage is never one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import product
 from typing import Any
 
 from edge_agent.records import stable_hash
 from nas_service.block import MIN_CHANNELS, Block
 from nas_service.choice_space import ChoiceSpace
 from nas_service.errors import InvalidRequestError
+from nas_service.feasibility import analytic_costs, check_feasible
 from nas_service.plan import COUPLINGS, Coupling, NetworkPlan, PairPlan
 
 # Stage kind -> (kind of the first block, kind of the others).
@@ -92,15 +95,20 @@ class SpaceDefinition:
         if not self.couplings:
             raise InvalidRequestError(f"space {self.name!r} has no coupling; choose from: {', '.join(COUPLINGS)}")
         if "nested" in self.couplings:
-            self._check_nested()
+            self._check_slices("nested", ("widths", "depths", "kernels"), less=0)
+        if "triangular" in self.couplings:
+            self._check_slices("triangular", ("widths",), less=MIN_CHANNELS)
+            self._check_slices("triangular", ("depths", "expansions"), less=0)
 
-    def _check_nested(self) -> None:
+    def _check_slices(self, coupling: str, names: Sequence[str], *, less: int) -> None:
+        """Raise InvalidRequestError unless the little can always be smaller than the big, by `less` at least."""
         for stage, (little, big) in enumerate(zip(self.little, self.big, strict=True)):
-            for name in ("widths", "depths", "kernels"):
-                if getattr(little, name)[0] > getattr(big, name)[0]:
+            for name in names:
+                if getattr(little, name)[0] > getattr(big, name)[0] - less:
                     raise InvalidRequestError(
-                        f"stage {stage}: the little's smallest {name[:-1]} {getattr(little, name)[0]} exceeds "
-                        f"the big's {getattr(big, name)[0]}, so no nested pair exists; lower it or leave `nested` out"
+                        f"stage {stage}: the little's smallest {name[:-1]} {getattr(little, name)[0]} exceeds the "
+                        f"big's {getattr(big, name)[0]}{f' less {less}' if less else ''}, so no {coupling} pair "
+                        f"exists; lower it or leave `{coupling}` out"
                     )
 
     def hash(self) -> str:
@@ -182,12 +190,34 @@ class PairSpace(ChoiceSpace):
                 for name in ("width", "depth", "kernel", "expansion"):
                     bound = self._value(point, f"big{index}_{name}")
                     self._floor(folded, f"little{index}_{name}", bound, getattr(choices, f"{name}s"))
+        if coupling == "triangular":
+            self._fold_triangular(folded)
         for half in ("little", "big"):
             for index, choices in enumerate(getattr(self.definition, half)):
-                kind = self._value(point, f"{'big' if coupling == 'nested' else half}{index}_kind")
+                sliced = coupling in ("nested", "triangular")
+                kind = self._value(point, f"{'big' if sliced else half}{index}_kind")
                 if kind != "inverted":
                     self._set(folded, f"{half}{index}_expansion", choices.expansions[0])
         return folded
+
+    def _fold_triangular(self, folded: dict[str, Any]) -> None:
+        self._set(folded, "little_stem_width", self.definition.stem_widths[0])
+        grown, last = False, len(self.definition.strides) - 1
+        for index, (little, big) in enumerate(zip(self.definition.little, self.definition.big, strict=True)):
+            width = self._value(folded, f"big{index}_width")
+            legal = [w for w in little.widths if w <= width - MIN_CHANNELS]
+            if width in little.widths and not grown and index < last:
+                legal.append(width)
+            self._floor(folded, f"little{index}_width", self._value(folded, f"little{index}_width"), legal)
+            grown = grown or self._value(folded, f"little{index}_width") < width
+            self._set(folded, f"little{index}_kernel", little.kernels[0])
+            self._set(folded, f"little{index}_kind", little.kinds[0])
+            for name in ("depth", "expansion"):
+                ours, theirs = f"little{index}_{name}", f"big{index}_{name}"
+                self._floor(folded, ours, self._value(folded, theirs), getattr(little, f"{name}s"))
+                if not grown:  # the stage is the little's alone
+                    needed = self._value(folded, ours)
+                    self._set(folded, theirs, min(c for c in getattr(big, f"{name}s") if c >= needed))
 
     @staticmethod
     def _set(point: dict[str, Any], name: str, value: Any) -> None:
@@ -195,14 +225,19 @@ class PairSpace(ChoiceSpace):
             point[name] = value
 
     def _floor(self, point: dict[str, Any], name: str, bound: Any, choices: Sequence[Any]) -> None:
-        """Lower a gene to its largest choice that is at most `bound`."""
-        if name in point and point[name] > bound:
-            point[name] = max(c for c in choices if c <= bound)
+        """Set a gene that exceeds `bound`, or is none of `choices`, to its largest choice that is at most `bound`.
+
+        Where there is none, to the smallest.
+        """
+        if name in point and (point[name] > bound or point[name] not in choices):
+            point[name] = max((c for c in choices if c <= bound), default=choices[0])
 
     def plan(self, point: Mapping[str, Any]) -> PairPlan:
         """Return the pair that `point` stands for; InvalidRequestError if it is no point of this space."""
         folded = self.fold(point)
         coupling: Coupling = folded["coupling"]  # type: ignore[assignment]
+        if coupling == "triangular":
+            return self._triangular(folded)
         big_stem = self._stem(folded, half="big", bank="big", norm="big")
         big = self._network(folded, half="big", bank="big", norm="big", stem=big_stem)
         if coupling == "stem":
@@ -216,6 +251,16 @@ class PairSpace(ChoiceSpace):
         return PairPlan(
             coupling=coupling, little=little, big=big, shared_blocks=len(big_stem) if coupling == "stem" else 0
         )
+
+    def _triangular(self, point: Mapping[str, Any]) -> PairPlan:
+        stem = self._stem(point, half="big", bank="big", norm="triangular")
+        little = self._network(point, half="little", bank="big", norm="triangular", stem=stem)
+        alone = 0  # stages that are the little's alone
+        while self._value(point, f"little{alone}_width") == self._value(point, f"big{alone}_width"):
+            alone += 1
+        shared = little.blocks[: len(stem) + sum(self._value(point, f"little{i}_depth") for i in range(alone))]
+        big = self._network(point, half="big", bank="big", norm="tail", stem=shared, first=alone)
+        return PairPlan(coupling="triangular", little=little, big=big, shared_blocks=len(shared))
 
     def _stem(self, point: Mapping[str, Any], *, half: str, bank: str, norm: str) -> tuple[Block, ...]:
         width = self._value(point, "stem_width" if half == "big" else "little_stem_width")
@@ -235,13 +280,22 @@ class PairSpace(ChoiceSpace):
         return (first, *rest)
 
     def _network(
-        self, point: Mapping[str, Any], *, half: str, bank: str, norm: str, stem: tuple[Block, ...]
+        self,
+        point: Mapping[str, Any],
+        *,
+        half: str,
+        bank: str,
+        norm: str,
+        stem: tuple[Block, ...],
+        first: int = 0,
     ) -> NetworkPlan:
+        """Return the stem and the stages from `first` on of one half."""
         blocks = list(stem)
-        for index, stride in enumerate(self.definition.strides):
-            width, depth, kernel, expansion = (
-                self._value(point, f"{half}{index}_{name}") for name in ("width", "depth", "kernel", "expansion")
+        for index, stride in list(enumerate(self.definition.strides))[first:]:
+            width, depth, expansion = (
+                self._value(point, f"{half}{index}_{name}") for name in ("width", "depth", "expansion")
             )
+            kernel = self._value(point, f"{'big' if norm == 'triangular' else half}{index}_kernel")
             kinds = STAGE_KINDS[self._value(point, f"{bank}{index}_kind")]
             for position in range(depth):
                 blocks.append(
@@ -273,34 +327,6 @@ class PairSpace(ChoiceSpace):
         point = {name: values[index] for name, values in self.choices.items()}
         return self.fold({**point, "coupling": coupling})
 
-    def smallest(self) -> Iterator[dict[str, Any]]:
-        """Yield the smallest pair for every combination of coupling and stage kinds: costs grow in all other genes."""
-        kinds = {n: v for n, v in self.choices.items() if n == "coupling" or n.endswith("_kind")}
-        base = {name: values[0] for name, values in self.choices.items()}
-        for combination in product(*kinds.values()):
-            yield self.fold({**base, **dict(zip(kinds, combination, strict=True))})
-
     def check_constraints(self) -> None:
         """Raise InvalidRequestError if no pair meets the constraints: which one, and the nearest feasible value."""
-        if not self.constraints:
-            return
-        points = list(self.smallest())
-        costs = [analytic_costs(self.plan(point)) for point in points]
-        for name, bound in self.constraints.items():
-            best = min(range(len(costs)), key=lambda i: costs[i][name])
-            if costs[best][name] > bound:
-                raise InvalidRequestError(
-                    f"constraint {name} <= {bound:g}: no pair of space {self.definition.name!r} meets it; "
-                    f"the smallest has {costs[best][name]:g} (coupling {points[best]['coupling']}). "
-                    "Raise the bound to at least that"
-                )
-        if not any(all(c[name] <= bound for name, bound in self.constraints.items()) for c in costs):
-            bounds = ", ".join(f"{name} <= {bound:g}" for name, bound in self.constraints.items())
-            raise InvalidRequestError(
-                f"no pair of space {self.definition.name!r} meets {bounds} together; relax one of them"
-            )
-
-
-def analytic_costs(plan: PairPlan) -> dict[str, float]:
-    """Return a plan's costs by constraint name; `macs` is the least that a threshold can spend, the little alone."""
-    return {**plan.costs(), "macs": float(plan.little_macs)}
+        check_feasible(self)

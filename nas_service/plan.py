@@ -8,12 +8,14 @@ did not already compute.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, Literal
 
 from nas_service.block import Block, output_size, unfold
 from nas_service.errors import InvalidRequestError
 from nas_service.layers import LayerRecord, macs, params, structure_key
+from nas_service.triangle import TailBlock, tail_blocks
 
 Coupling = Literal["independent", "stem", "nested", "triangular"]
 COUPLINGS: tuple[Coupling, ...] = ("independent", "stem", "nested", "triangular")
@@ -29,7 +31,7 @@ class NetworkPlan:
         resolution: Side of the square input image, in pixels.
         blocks: The blocks in order of execution.
         classes: Number of classes, at least 2.
-        head: The name of the linear head's weights: `big`, `little` or `nested`.
+        head: The name of the linear head's weights: `big`, `little`, `nested`, `triangular` or `tail`.
     """
 
     channels: int
@@ -75,7 +77,8 @@ class PairPlan:
     Attributes:
         coupling: How the halves share weights and work.
         little: The network that always runs.
-        big: The whole big network, as it would run alone.
+        big: The whole big network, as it would run alone; of a `triangular` pair, in its whole widths, though the
+            little's channels in it are the little's own.
         shared_blocks: Leading blocks that both halves have in common and that run once; their output is carried.
     """
 
@@ -90,10 +93,20 @@ class PairPlan:
             raise InvalidRequestError(
                 f"the first {shared} blocks of both halves must be equal for coupling {self.coupling}"
             )
+        self.tail_blocks()
+
+    def tail_blocks(self) -> tuple[TailBlock, ...]:
+        """Return what escalation computes of each block of a `triangular` big; empty for other couplings."""
+        return _tail_blocks(self.little, self.big, self.shared_blocks) if self.coupling == "triangular" else ()
 
     def tail_layers(self) -> tuple[LayerRecord, ...]:
         """Return the records that run on escalation, after the little."""
-        return self.big.layers(start=self.shared_blocks)
+        if self.coupling != "triangular":
+            return self.big.layers(start=self.shared_blocks)
+        pool, linear = self.big.head_layers()
+        own = pool.out_channels - self.little.blocks[-1].out_channels
+        pool = replace(pool, in_channels=own, out_channels=own)
+        return (*(record for tail in self.tail_blocks() for record in tail.records()), pool, linear)
 
     @property
     def little_macs(self) -> int:
@@ -107,14 +120,19 @@ class PairPlan:
 
     @property
     def big_macs(self) -> int:
-        """MACs of the big network alone."""
+        """MACs of the big network alone; of a `triangular` one, the little's channels included."""
+        if self.coupling == "triangular":
+            return macs(self.little.layers(stop=len(self.little.blocks))) + self.tail_macs
         return macs(self.big.layers())
 
     def params(self) -> int:
         """Return the learnable parameters of the pair, weights that both halves slice counted once.
 
-        Where both halves use one tensor, the larger slice is counted; BatchNorm and heads count once per set.
+        Where both halves use one tensor, the larger slice is counted; BatchNorm and heads count once per set. The
+        slices of a `triangular` pair have nothing in common.
         """
+        if self.coupling == "triangular":
+            return params((*self.little.layers(), *self.tail_layers()))
         weights: dict[tuple[str, str, str, int], int] = {}
         norms: dict[tuple[str, str, str, str, int], int] = {}
         for network in (self.little, self.big):
@@ -145,10 +163,23 @@ class PairPlan:
     def structures(self, router: str) -> dict[str, str]:
         """Return the weight-free keys of the two exported graphs, `little` and `big`, under `router`."""
         inputs = {"channels": self.little.channels, "resolution": self.little.resolution, "export": EXPORT_VERSION}
+        given, taken = self._carried()
         return {
             "little": structure_key(
-                self.little.layers(),
-                context={**inputs, "half": "little", "router": router, "carried": self.shared_blocks},
+                self.little.layers(), context={**inputs, "half": "little", "router": router, "carried": given}
             ),
-            "big": structure_key(self.tail_layers(), context={**inputs, "half": "big", "carried": self.shared_blocks}),
+            "big": structure_key(self.tail_layers(), context={**inputs, "half": "big", "carried": taken}),
         }
+
+    def _carried(self) -> tuple[Any, Any]:
+        """Return what shapes the tensors between the graphs: those that the little gives and the tail takes."""
+        if self.coupling != "triangular":
+            return self.shared_blocks, self.shared_blocks
+        tails = self.tail_blocks()
+        readers = [[t.block.slot, i] for t in tails for i, layer in enumerate(t.layers) if layer.record is not None]
+        return readers, [[t.block.slot, t.lacking, *(layer.start for layer in t.layers)] for t in tails]
+
+
+@lru_cache(maxsize=1024)
+def _tail_blocks(little: NetworkPlan, big: NetworkPlan, shared: int) -> tuple[TailBlock, ...]:
+    return tail_blocks(tuple(little.sizes()), tuple(big.sizes()), shared=shared)

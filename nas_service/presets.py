@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nas_service.pair_space import SpaceDefinition, StageChoices
+from nas_service.plan import COUPLINGS
 
 # For 8×8 digits: trains in seconds, for demos and tests.
 MICRO = SpaceDefinition(
@@ -19,6 +20,7 @@ MICRO = SpaceDefinition(
         StageChoices(widths=(16, 24, 32), depths=(1, 2), kinds=("separable", "fused")),
         StageChoices(widths=(24, 32, 48), depths=(1, 2, 3), kinds=("separable", "residual")),
     ),
+    couplings=COUPLINGS,
 )
 
 # For 32×32 colour images on microcontroller-class boards: big of 2–4 M MACs, pairs up to 100 k parameters.
@@ -36,6 +38,7 @@ TINY = SpaceDefinition(
         StageChoices(widths=(48, 64, 80), depths=(2, 3, 4), kinds=("separable", "fused")),
         StageChoices(widths=(80, 96, 112, 128), depths=(2, 3), kernels=(3, 5)),
     ),
+    couplings=COUPLINGS,
 )
 
 PRESETS: dict[str, SpaceDefinition] = {"micro": MICRO, "tiny": TINY}

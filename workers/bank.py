@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import product
 
@@ -21,11 +21,12 @@ WeightShape = tuple[int, int, int]  # output channels, input channels in a group
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """One layer of a plan and the names of the weight and of the BatchNorm parameters that it slices."""
+    """One layer of a plan and the names of the weight and of the BatchNorm parameters that it slices, from `start`."""
 
     record: LayerRecord
     weight: str
     norm: str
+    start: int = 0
 
 
 @dataclass(slots=True)
@@ -81,11 +82,26 @@ def convolutions(plan: NetworkPlan) -> tuple[Slice, ...]:
     return tuple(s for _, parts in block_slices(plan) for s in parts if s.record.operation == "conv")
 
 
-def crop(weight: Tensor, record: LayerRecord) -> Tensor:
-    """Return the first channels and the centre of the kernel of `weight` (out, in, k, k) that `record` uses."""
+@lru_cache(maxsize=1024)
+def tail_slices(plan: PairPlan) -> tuple[tuple[Slice | None, ...], ...]:
+    """Return the layers of each tail block of a triangular `plan`; None for a layer of which nothing is computed."""
+    return tuple(
+        tuple(
+            None if layer.record is None else replace(part, record=layer.record, start=layer.start)
+            for layer, part in zip(tail.layers, slices(tail.block, size=1), strict=True)
+        )
+        for tail in plan.tail_blocks()
+    )
+
+
+def crop(weight: Tensor, record: LayerRecord, *, start: int = 0) -> Tensor:
+    """Return the channels from `start` on and the centre of the kernel of `weight` (out, in, k, k) that `record` uses.
+
+    Of the input channels it uses the first.
+    """
     inputs = record.in_channels // record.groups
     if weight.shape[0] != record.out_channels:
-        weight = weight[: record.out_channels]
+        weight = weight[start : start + record.out_channels]
     if weight.shape[1] != inputs:
         weight = weight[:, :inputs]
     if margin := (weight.shape[2] - record.kernel) // 2:
@@ -93,9 +109,9 @@ def crop(weight: Tensor, record: LayerRecord) -> Tensor:
     return weight
 
 
-def first(tensor: Tensor, count: int) -> Tensor:
-    """Return the first `count` elements of a vector; the vector itself if that is all of it."""
-    return tensor if len(tensor) == count else tensor[:count]
+def section(tensor: Tensor, count: int, *, start: int = 0) -> Tensor:
+    """Return `count` elements of a vector from `start` on; the vector itself if that is all of it."""
+    return tensor if len(tensor) == count else tensor[start : start + count]
 
 
 def initial_weight(shape: WeightShape, generator: torch.Generator) -> torch.nn.Parameter:
@@ -111,8 +127,9 @@ def bank_shapes(space: PairSpace) -> BankShapes:
     definition, shapes = space.definition, BankShapes()
     for half, bank, norm in _users(definition):
         stage_choices: tuple[StageChoices, ...] = getattr(definition, half)
-        for block in _stem_blocks(definition, channels=space.channels, half=half, bank=bank, norm=norm):
-            shapes.add(block)
+        if norm != "tail":  # the stem of a triangular pair is the little's
+            for block in _stem_blocks(definition, channels=space.channels, half=half, bank=bank, norm=norm):
+                shapes.add(block)
         inputs: Sequence[int] = definition.stem_widths
         for index, choices in enumerate(stage_choices):
             kinds = definition.big[index].kinds if bank == "big" else choices.kinds
@@ -130,10 +147,13 @@ def _users(definition: SpaceDefinition) -> Iterable[tuple[str, str, str]]:
         yield "little", "little", "little"
     if "nested" in definition.couplings:
         yield "little", "big", "nested"
+    if "triangular" in definition.couplings:
+        yield "little", "big", "triangular"
+        yield "big", "big", "tail"
 
 
 def _stem_blocks(definition: SpaceDefinition, *, channels: int, half: str, bank: str, norm: str) -> Iterator[Block]:
-    depth = max(definition.stem_depths) if half == "big" else 1
+    depth = max(definition.stem_depths) if half == "big" or norm == "triangular" else 1
     for width in definition.stem_widths:
         yield Block(
             kind="conv",

@@ -23,7 +23,7 @@ from workers.data.augment import batches
 from workers.data.dataset import Dataset
 from workers.data.splits import Splits
 from workers.errors import UncalibratedError
-from workers.network import Pair, PlainBlock
+from workers.network import Pair, UnitBlock
 from workers.routers import SCORES, score_function
 from workers.supernet import Supernet
 
@@ -108,9 +108,9 @@ class Outputs:
         """Return (N,) the scores of `router`."""
         return np.asarray(score_function(router)(self.little_logits).numpy())
 
-    def curve(self, router: str) -> Curve:
-        """Return accuracy and escalation rate at every threshold of `router`."""
-        return Curve.from_outputs(self.scores(router), self.little_correct, self.big_correct)
+    def curve(self, router: str, *, at: Iterable[float] = ()) -> Curve:
+        """Return accuracy and escalation rate at every threshold of `router`, and at those given in `at`."""
+        return Curve.from_outputs(self.scores(router), self.little_correct, self.big_correct, at=at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -186,7 +186,7 @@ def fold(pair: Pair) -> Pair:
         )
     folded = copy.deepcopy(pair).eval()
     for block in folded.modules():
-        if isinstance(block, PlainBlock):
+        if isinstance(block, UnitBlock):
             block.fold()
     return folded
 

@@ -1,7 +1,8 @@
 """Exporting a pair: two static ONNX graphs that run on old onnxruntimes.
 
-`little.onnx`: `image` -> `logits`, `score` and, if the halves share their first blocks, `carry_stem`.
-`big.onnx`: `image` or `carry_stem`, and `little_logits` -> `logits`, the combination of both nets' included.
+`little.onnx`: `image` -> `logits`, `score` and, if the halves share their first blocks, `carry_stem`; of a triangular
+pair, all activations that the tail reads, named as in `workers.triangle`: `carry_stem_0`, `carry_stage0_0_1` and so on.
+`big.onnx`: `image` or `carry_*`, and `little_logits` -> `logits`, the combination of both nets' included.
 All are float32 with batch 1: `image` (1, C, H, W), `logits` (1, classes), `score` (1,). BatchNorm is folded into the
 convolutions; weights are inside. The same pair gives the same bytes.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import copy
 import io
 import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import onnx
@@ -34,25 +36,35 @@ class ExportedPair:
     big: bytes = field(repr=False)
 
 
+class _Reads(dict[str, Tensor]):
+    """Activations by name, and which of them were read, in order."""
+
+    def __init__(self, activations: Mapping[str, Tensor]) -> None:
+        super().__init__(activations)
+        self.names: dict[str, None] = {}
+
+    def __getitem__(self, name: str) -> Tensor:
+        self.names[name] = None
+        return super().__getitem__(name)
+
+
 class _LittleGraph(nn.Module):
-    def __init__(self, pair: Pair, router: str) -> None:
+    def __init__(self, pair: Pair, router: str, names: Sequence[str]) -> None:
         super().__init__()
-        self.pair, self.score = pair, score_function(router)
+        self.pair, self.score, self.names = pair, score_function(router), names
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        carried = self.pair.little.features(image, self.pair.shared_blocks)
-        logits = self.pair.little.tail(carried, self.pair.shared_blocks)
-        outputs = (logits, self.score(logits))
-        return (*outputs, carried) if self.pair.shared_blocks else outputs
+        logits, carried = self.pair.answer(image)
+        return (logits, self.score(logits), *(carried[name] for name in self.names))
 
 
 class _BigGraph(nn.Module):
-    def __init__(self, pair: Pair) -> None:
+    def __init__(self, pair: Pair, names: Sequence[str]) -> None:
         super().__init__()
-        self.pair = pair
+        self.pair, self.names = pair, names
 
-    def forward(self, carried: Tensor, little_logits: Tensor) -> Tensor:
-        return self.pair.escalate(carried, little_logits)
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.pair.escalate(dict(zip(self.names, inputs[:-1], strict=True)), inputs[-1])
 
 
 def export_pair(pair: Pair, *, router: str) -> ExportedPair:
@@ -68,18 +80,28 @@ def export_little(pair: Pair, *, router: str) -> bytes:
         InvalidRequestError: unknown router.
     """
     plain = _portable(pair)
-    outputs = ["logits", "score", "carry_stem"][: 3 if pair.shared_blocks else 2]
-    return _export(_LittleGraph(plain, router), (_image(pair),), inputs=["image"], outputs=outputs)
+    names = [name for name in _carried(plain) if name != "image"]
+    outputs = ["logits", "score", *names]
+    return _export(_LittleGraph(plain, router, names), (_image(pair),), inputs=["image"], outputs=outputs)
 
 
 def export_big(pair: Pair) -> bytes:
     """Return the graph that runs on escalation as an ONNX file; UncalibratedError without BatchNorm statistics."""
     plain = _portable(pair)
+    carried = _carried(plain)
+    arguments = (*carried.values(), torch.zeros(1, pair.plan.big.classes))
+    return _export(_BigGraph(plain, list(carried)), arguments, inputs=[*carried, "little_logits"], outputs=["logits"])
+
+
+def _carried(plain: Pair) -> dict[str, Tensor]:
+    """Return what the big reads of the little, or the image, by name; the values are of a black image."""
     with torch.inference_mode():
-        carried = plain.little.features(_image(pair), pair.shared_blocks).clone()
-    arguments = (carried, torch.zeros(1, pair.plan.big.classes))
-    name = "carry_stem" if pair.shared_blocks else "image"
-    return _export(_BigGraph(plain), arguments, inputs=[name, "little_logits"], outputs=["logits"])
+        logits, activations = plain.answer(_image(plain))
+        if plain.plan.coupling == "triangular":
+            reads = _Reads(activations)
+            plain.escalate(reads, logits)
+            activations = {name: activations[name] for name in reads.names}
+    return {name: value.clone() for name, value in activations.items()}
 
 
 def _image(pair: Pair) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,7 +11,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from nas_service.block import Block, unfold
 from nas_service.layers import LayerRecord
 from nas_service.plan import NetworkPlan, PairPlan
-from workers.wiring import WIRINGS, Wiring, wiring_for
+from workers.triangle import POOLED, Carried, noted, output_name, tail_features
+from workers.wiring import WIRINGS, Unit, Wiring, wiring_for
 
 BATCH_NORM_EPS = 1e-5
 
@@ -52,15 +53,14 @@ class AddUnit(nn.Module):
         return F.relu_(y) if self.activation else y
 
 
-class PlainBlock(nn.Module):
-    """The units of one block, joined by the wiring of its kind."""
+class UnitBlock(nn.Module):
+    """The units of one block, or of the tail's part of it."""
 
-    def __init__(self, block: Block, size: int, *, wirings: Mapping[str, Wiring]) -> None:
+    def __init__(self, records: Iterable[LayerRecord]) -> None:
         super().__init__()
         self.units = nn.ModuleList(
-            AddUnit(record) if record.operation == "add" else ConvUnit(record) for record in unfold(block, size)
+            AddUnit(record) if record.operation == "add" else ConvUnit(record) for record in records
         )
-        self.wiring = wiring_for(wirings, block.kind)
 
     def fold(self) -> None:
         """Fold the BatchNorm statistics that the units have now into their convolutions, for good."""
@@ -69,9 +69,22 @@ class PlainBlock(nn.Module):
                 folded: list[nn.Module] = [fuse_conv_bn_eval(unit.convolution, unit.norm)]
                 self.units[index] = nn.Sequential(*folded, *([nn.ReLU(inplace=True)] if unit.activation else []))
 
+
+class PlainBlock(UnitBlock):
+    """The units of one block, joined by the wiring of its kind."""
+
+    def __init__(self, block: Block, size: int, *, wirings: Mapping[str, Wiring]) -> None:
+        super().__init__(unfold(block, size))
+        self.wiring, self.slot = wiring_for(wirings, block.kind), block.slot
+
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's output."""
         return self.wiring(list(self.units), x)
+
+    def noting(self, x: Tensor, activations: dict[str, Tensor]) -> Tensor:
+        """Return the block's output; it and the outputs of the units are added to `activations`."""
+        y = activations[output_name(self.slot)] = self.wiring(noted(list(self.units), self.slot, activations), x)
+        return y
 
 
 class Network(nn.Module):
@@ -95,14 +108,43 @@ class Network(nn.Module):
         logits: Tensor = self.head(x.mean((2, 3)))
         return logits
 
+    def noting(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the logits (N, classes) of images (N, C, H, W), and all activations by name."""
+        activations: dict[str, Tensor] = {}
+        for block in self.blocks:
+            x = block.noting(x, activations)  # type: ignore[operator]
+        activations[POOLED] = x.mean((2, 3))
+        return self.head(activations[POOLED]), activations
+
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits (N, classes) of images (N, C, H, W)."""
         return self.tail(x, 0)
 
 
+class TailNetwork(nn.Module):
+    """The big of a triangular pair, less the little's channels."""
+
+    def __init__(self, plan: PairPlan, *, wirings: Mapping[str, Wiring] = WIRINGS) -> None:
+        super().__init__()
+        self.plan, self.wirings = plan, wirings
+        self.blocks = nn.ModuleList(UnitBlock(tail.records()) for tail in plan.tail_blocks())
+        self.head = nn.Linear(plan.big.blocks[-1].out_channels, plan.big.classes)
+
+    def forward(self, carried: Carried) -> Tensor:
+        """Return the logits (N, classes) from the little's activations."""
+        units: list[list[Unit | None]] = []
+        for block, tail in zip(self.blocks, self.plan.tail_blocks(), strict=True):
+            present = iter(block.units)  # type: ignore[arg-type]
+            units.append([None if layer.record is None else next(present) for layer in tail.layers])
+        logits: Tensor = self.head(tail_features(self.plan, units, carried, wirings=self.wirings))
+        return logits
+
+
 class Pair(nn.Module):
     """A little and a big network; blocks that run once are the same module in both.
 
+    What the little hands to the big is *carried*, by name: `image`, where nothing is shared, `carry_stem`, or, in a
+    triangular pair, the little's activations as `workers.triangle` names them.
     Escalated logits are `big + alpha * little`, so that escalation combines what both nets say
     (as committees do: Wang et al., Wisdom of Committees, ICLR 2022).
     """
@@ -113,16 +155,29 @@ class Pair(nn.Module):
         self.shared_blocks = plan.shared_blocks
         self.alpha = alpha
         self.little = Network(plan.little, wirings=wirings)
+        if plan.coupling == "triangular":
+            self.big: Network | TailNetwork = TailNetwork(plan, wirings=wirings)
+            return
         self.big = Network(plan.big, wirings=wirings)
         for index in range(plan.shared_blocks):
             self.big.blocks[index] = self.little.blocks[index]
 
-    def escalate(self, carried: Tensor, little_logits: Tensor) -> Tensor:
-        """Return escalated logits (N, classes) from the carried features, or from images if nothing is shared."""
-        return self.big.tail(carried, self.shared_blocks) + self.alpha * little_logits
+    def answer(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the little's logits (N, classes) of images (N, C, H, W), and what may be carried, by name."""
+        if isinstance(self.big, TailNetwork):
+            return self.little.noting(x)
+        carried = self.little.features(x, self.shared_blocks)
+        logits = self.little.tail(carried, self.shared_blocks)
+        return logits, {"carry_stem" if self.shared_blocks else "image": carried}
+
+    def escalate(self, carried: Carried, little_logits: Tensor) -> Tensor:
+        """Return escalated logits (N, classes) from what the little carried and its logits."""
+        if isinstance(self.big, TailNetwork):
+            return self.big(carried) + self.alpha * little_logits
+        (features,) = carried.values()
+        return self.big.tail(features, self.shared_blocks) + self.alpha * little_logits
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the little's and the escalated logits, both (N, classes), of images (N, C, H, W)."""
-        carried = self.little.features(x, self.shared_blocks)
-        little_logits = self.little.tail(carried, self.shared_blocks)
+        little_logits, carried = self.answer(x)
         return little_logits, self.escalate(carried, little_logits)

@@ -5,15 +5,14 @@ and the centre of its kernel (Yu et al., Slimmable Neural Networks, ICLR 2019; C
 BatchNorm always uses the batch's own statistics here; a network that is to be scored or shipped is extracted first.
 
 `forward` is a pure function of images, plan and weights. A coupling is nothing but a way of slicing, and lives in the
-plan: the banks, slots and norms of its blocks, and how many leading blocks are shared. `triangular` is to be one more
-such way: its big blocks name two slices of one bank, the little's prefix, carried over, and the rows past it, which
-read both; it enters at `_units`, as a unit that joins the carried channels to the convolution of those rows.
+plan: the banks, slots and norms of its blocks, and how many leading blocks are shared. The big of a triangular pair
+slices the rows past the little's of the same bank, and reads the little's activations beside its own.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 import torch
@@ -23,8 +22,9 @@ from torch import Tensor, nn
 from nas_service.errors import InvalidRequestError
 from nas_service.pair_space import PairSpace
 from nas_service.plan import NetworkPlan, PairPlan
-from workers.bank import Slice, bank_shapes, block_slices, crop, first, initial_weight
-from workers.network import BATCH_NORM_EPS, ConvUnit, Network, Pair
+from workers.bank import Slice, bank_shapes, block_slices, crop, initial_weight, section, tail_slices
+from workers.network import BATCH_NORM_EPS, ConvUnit, Network, Pair, TailNetwork
+from workers.triangle import POOLED, noted, output_name, tail_features
 from workers.wiring import Unit, resolve, wiring_for
 
 INITIAL_ALPHA = 0.5
@@ -72,9 +72,12 @@ class Supernet(nn.Module):
             InvalidRequestError: if the plan needs tensors that this supernet lacks.
         """
         self._check(plan)
-        carried = self._run(x, plan.little, 0, plan.shared_blocks)
-        little = self._head(self._run(carried, plan.little, plan.shared_blocks), plan.little)
-        big = self._head(self._run(carried, plan.big, plan.shared_blocks), plan.big)
+        if plan.coupling == "triangular":
+            little, big = self._triangular(x, plan)
+        else:
+            carried = self._run(x, plan.little, 0, plan.shared_blocks)
+            little = self._head(self._run(carried, plan.little, plan.shared_blocks).mean((2, 3)), plan.little)
+            big = self._head(self._run(carried, plan.big, plan.shared_blocks).mean((2, 3)), plan.big)
         return little, big + self.alphas[plan.coupling] * little.detach()
 
     def extract(self, plan: PairPlan) -> Pair:
@@ -83,8 +86,9 @@ class Supernet(nn.Module):
         alpha = self.alphas[plan.coupling]
         pair = Pair(plan, wirings=self.wirings, alpha=float(alpha.detach()))
         with torch.no_grad():
-            self._copy(pair.little, plan.little)
-            self._copy(pair.big, plan.big)
+            self._copy(pair.little, plan.little, [parts for _, parts in block_slices(plan.little)])
+            bigs = tail_slices(plan) or [parts for _, parts in block_slices(plan.big)]
+            self._copy(pair.big, plan.big, bigs)
         return pair.to(device=alpha.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _check(self, plan: PairPlan) -> None:
@@ -99,27 +103,46 @@ class Supernet(nn.Module):
             x = wiring_for(self.wirings, block.kind)(self._units(parts), x)
         return x
 
+    def _triangular(self, x: Tensor, plan: PairPlan) -> tuple[Tensor, Tensor]:
+        carried: dict[str, Tensor] = {}
+        for block, parts in block_slices(plan.little):
+            x = wiring_for(self.wirings, block.kind)(noted(self._units(parts), block.slot, carried), x)
+            carried[output_name(block.slot)] = x
+        carried[POOLED] = x.mean((2, 3))
+        units = [[None if part is None else self._unit(part) for part in parts] for parts in tail_slices(plan)]
+        features = tail_features(plan, units, carried, wirings=self.wirings)
+        return self._head(carried[POOLED], plan.little), self._head(features, plan.big)
+
     def _units(self, parts: Iterable[Slice]) -> list[Unit]:
-        return [partial(_add if part.record.operation == "add" else self._convolve, part) for part in parts]
+        return [self._unit(part) for part in parts]
+
+    def _unit(self, part: Slice) -> Unit:
+        return partial(_add if part.record.operation == "add" else self._convolve, part)
 
     def _convolve(self, part: Slice, x: Tensor) -> Tensor:
         record = part.record
-        weight = crop(self.weights[part.weight], record)
+        weight = crop(self.weights[part.weight], record, start=part.start)
         x = F.conv2d(x, weight, None, record.stride, record.kernel // 2, 1, record.groups)
-        scale, shift = first(self.scales[part.norm], record.out_channels), first(self.shifts[part.norm], x.shape[1])
+        scale, shift = (
+            section(table[part.norm], record.out_channels, start=part.start) for table in (self.scales, self.shifts)
+        )
         x = F.batch_norm(x, None, None, scale, shift, training=True, eps=BATCH_NORM_EPS)
         return F.relu_(x) if record.activation else x
 
-    def _head(self, x: Tensor, plan: NetworkPlan) -> Tensor:
-        return F.linear(x.mean((2, 3)), self.heads[plan.head][:, : x.shape[1]], self.biases[plan.head])
+    def _head(self, features: Tensor, plan: NetworkPlan) -> Tensor:
+        return F.linear(features, self.heads[plan.head][:, : features.shape[1]], self.biases[plan.head])
 
-    def _copy(self, network: Network, plan: NetworkPlan) -> None:
-        for module, (_, parts) in zip(network.blocks, block_slices(plan), strict=True):
-            for unit, part in zip(module.units, parts, strict=True):  # type: ignore[arg-type]
+    def _copy(
+        self, network: Network | TailNetwork, plan: NetworkPlan, slices: Sequence[Sequence[Slice | None]]
+    ) -> None:
+        for module, parts in zip(network.blocks, slices, strict=True):
+            present = (part for part in parts if part is not None)
+            for unit, part in zip(module.units, present, strict=True):  # type: ignore[arg-type]
                 if isinstance(unit, ConvUnit):
-                    unit.convolution.weight.copy_(crop(self.weights[part.weight], part.record))
-                    unit.norm.weight.copy_(first(self.scales[part.norm], part.record.out_channels))
-                    unit.norm.bias.copy_(first(self.shifts[part.norm], part.record.out_channels))
+                    count, start = part.record.out_channels, part.start
+                    unit.convolution.weight.copy_(crop(self.weights[part.weight], part.record, start=start))
+                    unit.norm.weight.copy_(section(self.scales[part.norm], count, start=start))
+                    unit.norm.bias.copy_(section(self.shifts[part.norm], count, start=start))
         network.head.weight.copy_(self.heads[plan.head][:, : network.head.in_features])
         network.head.bias.copy_(self.biases[plan.head])
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from nas_service.pair_space import PairSpace, SpaceDefinition, StageChoices
+from nas_service.plan import COUPLINGS
 from nas_service.presets import MICRO, TINY
 from workers.data.dataset import Augmentation, Dataset, DatasetSpec
 from workers.data.loading import load
@@ -30,6 +31,7 @@ EVERY_KIND = SpaceDefinition(
         ),
         StageChoices(widths=(24, 32), depths=(2,), kernels=(3, 5), kinds=("separable", "residual")),
     ),
+    couplings=COUPLINGS,
 )
 DEFINITIONS = {"micro": (MICRO, 1, 8), "tiny": (TINY, 3, 32), "every-kind": (EVERY_KIND, 3, 12)}
 
@@ -67,10 +69,10 @@ def small(digits: Dataset) -> tuple[Dataset, Splits]:
 
 @pytest.fixture(scope="session")
 def trained(micro: PairSpace, digits: Dataset, splits: Splits) -> tuple[Supernet, bytes]:
-    """A micro supernet after six epochs, and its checkpoint; nobody may change it."""
+    """A micro supernet after ten epochs, and its checkpoint; nobody may change it."""
     torch.set_num_threads(1)
     supernet = Supernet(micro)
-    reports = list(train(supernet, digits, splits, TrainConfig(epochs=6, batch_size=64)))
+    reports = list(train(supernet, digits, splits, TrainConfig(epochs=10, batch_size=64)))
     return supernet, reports[-1].checkpoint
 
 

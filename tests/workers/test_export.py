@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from nas_service.errors import InvalidRequestError
+from nas_service.plan import COUPLINGS
 from tests.workers.conftest import DEFINITIONS, space_of
 from workers.errors import UncalibratedError
 from workers.evaluation import infer, recalibrate
@@ -44,7 +45,7 @@ def calibrated(space, plan) -> tuple[Pair, torch.Tensor]:
     return pair, images
 
 
-@pytest.mark.parametrize("coupling", ["independent", "stem", "nested"])
+@pytest.mark.parametrize("coupling", COUPLINGS)
 def test_graphs_decide_like_the_scored_outputs(trained, context, coupling):
     supernet = trained[0]
     pair = supernet.extract(supernet.space.plan(supernet.space.extreme(coupling, largest=True)))

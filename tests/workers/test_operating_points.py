@@ -55,3 +55,11 @@ def test_test_figures_stand_beside_but_choose_nothing():
     assert [p.threshold for p in points] == list(thresholds.values())
     assert next(p for p in points if p.name == "never").test.accuracy == pytest.approx(BIG.mean())
     assert all(p.test is None for p in operating_points(thresholds, calibration=CURVE, test=None, costs={}))
+
+
+def test_a_threshold_of_another_split_routes_every_score_below_it():
+    scores = np.array([0.1, 0.30, 0.42, 0.9])
+    little, big = np.array([False, False, True, True]), np.array([True, True, True, True])
+    curve = Curve.from_outputs(scores, little, big, at=[0.354])  # below the middle of 0.30 and 0.42
+    index = curve.index_of(0.354)
+    assert (curve.escalated[index], curve.correct[index]) == (2, 4)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from nas_service.errors import InvalidRequestError
+from nas_service.plan import COUPLINGS
 from workers import training
 from workers.data.splits import Splits
 from workers.errors import TrainingCollapsedError
@@ -27,7 +28,7 @@ def same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
     return one.keys() == two.keys() and all(torch.equal(tensor, two[name]) for name, tensor in one.items())
 
 
-@pytest.mark.parametrize("coupling", ["independent", "stem", "nested"])
+@pytest.mark.parametrize("coupling", COUPLINGS)
 def test_each_branch_receives_gradient(micro, digits, coupling):
     supernet, plan = Supernet(micro), micro.plan(micro.extreme(coupling, largest=True))
     x, labels = torch.randn(16, 1, 8, 8), digits.train_labels[:16]
@@ -47,7 +48,7 @@ def test_each_branch_receives_gradient(micro, digits, coupling):
 def test_training_learns_the_digits(trained, digits, splits):
     _, checkpoint = trained
     supernet = Supernet(trained[0].space)
-    config = TrainConfig(epochs=6, batch_size=64)
+    config = TrainConfig(epochs=10, batch_size=64)
     assert not list(train(supernet, digits, splits, config, resume=checkpoint))  # already done
     context = training.EvaluationContext(EvaluationData.of(digits, splits))
     plan = supernet.space.plan(supernet.space.extreme("nested", largest=True))
