@@ -32,7 +32,7 @@ JOB: dict[str, Any] = {
     "kind": "search",
     "name": "digits-demo",
     "dataset": {"name": "digits"},
-    "space": {"preset": "micro"},
+    "space": {"preset": "micro", "couplings": ["independent", "stem", "nested"]},
     "supernet": {"epochs": 30, "batch_size": 64, "learning_rate": 0.3},
     "strategy": [
         {"name": "random", "evaluations": 8, "concurrency": 4},
