@@ -41,6 +41,17 @@ class RayLauncher:
     def stop(self, job_id: str) -> None:
         """Do nothing more: a driver looks for the wish to stop between epochs and candidates, and keeps what it has."""
 
+    def stop_all(self, *, timeout_s: float = 15.0) -> list[str]:
+        """End every driver, whatever it does, and return their jobs; what they had finished is in the store."""
+        live = [j for j in self._jobs().list_jobs() if j.metadata and "nas_job" in j.metadata and j.status in _LIVE]
+        for job in live:
+            self._jobs().stop_job(job.submission_id or "")
+        give_up_at = time.monotonic() + timeout_s
+        ended = [job.metadata["nas_job"] for job in live if job.metadata]
+        while any(self.alive(job_id) for job_id in ended) and time.monotonic() < give_up_at:
+            time.sleep(0.2)
+        return ended
+
     def alive(self, job_id: str) -> bool:
         """Return whether a driver of the job is starting or running now."""
         return any(

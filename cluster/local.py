@@ -15,6 +15,7 @@ from cluster.ray_head import free_port, group_alive, start_ray, stop_ray, token_
 from nas_service.addresses import Addresses
 from nas_service.errors import ConflictError, NasError
 from nas_service.home import Home, ServiceState
+from nas_service.job_state import JobState
 from nas_service.settings import Settings
 from nas_service.store import Store
 from nas_service.store.tokens import Role
@@ -116,8 +117,18 @@ def down(home: Home, *, report: Report = lambda text: None) -> bool:
     _close_politely(home, state, report)
     stopped = [stop_ray(pid) for name, pid in sorted(state.pids.items())]
     home.clear_state()
+    _settle_jobs(home, report)
     report("the service is down")
     return any(stopped)
+
+
+def _settle_jobs(home: Home, report: Report) -> None:
+    """Record jobs that were under way as stopped, since no driver is left that could."""
+    with Store.open(home, **_places()) as store:
+        for job in store.jobs.list(limit=1000):
+            if not job.state.over:
+                store.jobs.transition(job.id, JobState.STOPPED, "the service was taken down while it ran")
+                report(f"{job.id} was {job.state.value}; continue it after `nas up` with `nas resume {job.id}`")
 
 
 def _close_politely(home: Home, state: ServiceState, report: Report) -> None:
@@ -126,7 +137,7 @@ def _close_politely(home: Home, state: ServiceState, report: Report) -> None:
         return
     report("stopping the API and the gateway")
     try:
-        _run_parts(home, ["stop", f"--address={state.ray_address}"])
+        _run_parts(home, ["stop", f"--home={home.root}"])
     except NasError as error:
         report(f"Ray did not answer ({error}); ending its processes")
 

@@ -17,6 +17,7 @@ import ray
 from ray import serve
 
 from cluster.gateway.actor import start_gateway, stop_gateway
+from cluster.launcher import RayLauncher
 from nas_service.errors import NasError
 from nas_service.home import Home, ServiceState
 from nas_service.serve import ApiConfig, deploy, url_at
@@ -63,9 +64,17 @@ def start_parts(
     return state
 
 
-def stop_parts(address: str) -> None:
-    """Close the gateway's and the API's ports."""
-    connect(address)
+def stop_parts(home: Home) -> None:
+    """End the jobs' drivers, then close the gateway's and the API's ports.
+
+    Drivers go first: one that found the gateway gone would record its job as failed.
+    """
+    state = home.read_state()
+    if state is None or state.ray_address is None:
+        return
+    connect(state.ray_address)
+    if state.ray_dashboard_url is not None:
+        RayLauncher(state.ray_dashboard_url, home=home.root).stop_all()
     stop_gateway()
     serve.shutdown()
 
@@ -82,11 +91,11 @@ def main() -> int:
     start.add_argument("--api-bind", required=True)
     start.add_argument("--api-port", required=True, type=int)
     stop = verbs.add_parser("stop")
-    stop.add_argument("--address", required=True)
+    stop.add_argument("--home", required=True, type=Path)
     options = parser.parse_args()
     try:
         if options.verb == "stop":
-            stop_parts(options.address)
+            stop_parts(Home(options.home))
             return 0
         state = start_parts(
             Home(options.home),

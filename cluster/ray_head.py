@@ -149,8 +149,9 @@ def _wait_until_up(process: subprocess.Popen[bytes], url: str, *, log: Path) -> 
 
 def session_folder(home: Home) -> Path:
     """Return where Ray keeps its sessions: its sockets' paths must stay short, so a long home is hashed."""
-    if len(str(home.ray)) <= 40:
-        return home.ray
+    sessions = home.ray / "s"  # Ray opens this folder to everybody; the one above it stays ours
+    if len(str(sessions)) <= 42:
+        return sessions
     return Path("/tmp") / f"nas-{os.getuid()}-{hashlib.sha256(str(home.root).encode()).hexdigest()[:10]}"
 
 

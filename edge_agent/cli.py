@@ -74,7 +74,8 @@ def _enroll(options: argparse.Namespace) -> int:
     home = Home.at(options.home)
     config = enroll(home, address=options.address, code=options.code, fingerprint=read_fingerprint())
     print(f"enrolled as {config.board} (class {config.board_class}) at {config.host}:{config.port}")
-    print("start the agent with: nas-edge run", file=sys.stderr)
+    where = f" --home {options.home}" if options.home else ""
+    print(f"start the agent with: nas-edge run{where}", file=sys.stderr)
     return 0
 
 

@@ -11,6 +11,10 @@ class BadUsageError(EdgeError):
     """The command or its arguments are wrong: correct them (exit status 2)."""
 
 
+class WrongImageError(BadUsageError, ValueError):
+    """An image that this bundle's network cannot take: resize or convert it."""
+
+
 class NotEnrolledError(EdgeError):
     """This home belongs to no gateway yet: run `nas-edge enroll`."""
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from edge_agent.bundle import Bundle
-from edge_agent.errors import BundleError
+from edge_agent.errors import BundleError, WrongImageError
 from edge_agent.parity import ParityInputs, ParityReport, load_parity
 from edge_agent.records import InputSpec, OperatingPoint
 
@@ -67,9 +67,9 @@ class Normaliser:
         if image.ndim == 2:
             image = image[:, :, None]
         if image.dtype != np.uint8 or image.shape != self._shape:
-            raise ValueError(
-                f"image is {image.dtype} {image.shape} but must be uint8 {self._shape}, (height, width, channels); "
-                "resize it"
+            raise WrongImageError(
+                f"image is {image.dtype} {image.shape} but must be uint8 {self._shape}, (height, width, channels), "
+                "with values from 0 to 255; resize or convert it"
             )
         height, width, channels = self._shape
         out = np.empty((1, channels, height, width), dtype=np.float32)

@@ -143,6 +143,8 @@ class Home:
         """Make the folders, readable by their owner only, and return this home; existing ones stay as they are."""
         for folder in (self.root, self.files, self.gateway, self.boards, self.logs, self.ray, self.work, self.tokens):
             folder.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
+        if not self.store_file.exists():  # SQLite gives its side files the same rights
+            os.close(os.open(self.store_file, os.O_CREAT | os.O_WRONLY, _PRIVATE_FILE))
         return self
 
     def read_state(self) -> ServiceState | None:

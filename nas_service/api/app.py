@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 
 from nas_service.api.auth import TokenGate, require
 from nas_service.api.body_limit import BodyLimit
@@ -16,6 +16,7 @@ from nas_service.api.headers import SecurityHeaders
 from nas_service.api.metrics import Metrics, RequestTimes
 from nas_service.api.ports import Fleet, Launcher
 from nas_service.api.problems import install_handlers, problem_responses
+from nas_service.api.query_check import refuse_unknown_query
 from nas_service.api.routes.boards import boards_router
 from nas_service.api.routes.candidates import candidates_router
 from nas_service.api.routes.fronts import fronts_router
@@ -71,7 +72,8 @@ def create_app(*, store: Store, launcher: Launcher, fleet: Fleet, version: str, 
 
 
 def _include(app: FastAPI, context: Context) -> None:
-    api = APIRouter(prefix=PREFIX, responses=problem_responses(401, 403, 422))
+    checked = [Depends(refuse_unknown_query)]
+    api = APIRouter(prefix=PREFIX, responses=problem_responses(401, 403, 422), dependencies=checked)
     for make in (jobs_router, job_control_router, candidates_router, fronts_router, boards_router, tokens_router):
         api.include_router(make(context))
     app.include_router(api)

@@ -75,7 +75,7 @@ def _board_problems(spec: JobSpec, fleet: BoardList) -> Iterator[Problem]:
     if not wanted:
         return
     known = sorted({board.board_class for board in fleet.boards()})
-    allowed = f"known: {', '.join(known)}" if known else "no board has been enrolled yet"
+    allowed = f"known: {', '.join(known)}" if known else "no board is enrolled"
     for name, board_class in wanted.items():
         if board_class not in known:
             path = "objectives" if name in spec.objectives else f"constraints.{name}"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import click
 
-from nas_service.client import Client, Json
+from nas_service.client import ENDED_STATES, Client, Json
 from nas_service.commands.console import Console, duration, stamp
 from nas_service.commands.context import Context, json_option, pass_context
 from nas_service.server_events import JobEvent
+
+SILENT_S = 60.0
 
 
 @click.command("jobs")
@@ -83,6 +86,9 @@ def list_jobs(client: Client, console: Console, *, limit: int, as_json: bool) ->
         return
     rows = [[j["id"], j["kind"], j["state"], progress_text(j), stamp(j.get("created_at"))] for j in jobs]
     console.table(("JOB", "KIND", "STATE", "PROGRESS", "CREATED"), rows)
+    for job in jobs:
+        if warning := silence_text(job, now_unix_s=time.time()):
+            console.note(f"{job['id']}: {warning}")
     if not jobs:
         console.note("no jobs yet; start one with `nas submit JOB.yaml`")
 
@@ -94,6 +100,10 @@ def show_job(client: Client, console: Console, *, job: str, as_json: bool) -> No
         console.json(found)
         return
     facts = job_facts(found)
+    if finalists := [str(c["number"]) for c in client.candidates(job, finalists=True)]:
+        facts.append(("finalists", f"{', '.join(finalists)} (fetch one: nas get {job} NUMBER -o DIR)"))
+    if warning := silence_text(found, now_unix_s=time.time()):
+        facts.insert(4, ("warning", warning))
     width = max(len(name) for name, _ in facts)
     console.data("\n".join(f"{name:<{width}}  {value}" for name, value in facts))
 
@@ -121,6 +131,14 @@ def job_facts(job: Json) -> list[tuple[str, str]]:
         ("spec hash", job.get("spec_hash")),
     ]
     return [(name, str(value)) for name, value in pairs if value]
+
+
+def silence_text(job: Json, *, now_unix_s: float) -> str | None:
+    """Return a warning if a job that should run has not heard from its driver for a minute; None if all is well."""
+    heard = job.get("heartbeat_at") or job.get("started_at")
+    if job["state"] in ENDED_STATES or job["state"] == "queued" or not heard or now_unix_s - heard < SILENT_S:
+        return None
+    return f"no sign of its driver for {duration(now_unix_s - heard)}; continue it with `nas resume {job['id']}`"
 
 
 def progress_text(job: Json) -> str:

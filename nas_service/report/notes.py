@@ -55,6 +55,12 @@ def _measured(data: ReportData) -> list[str]:
             f"{_list(local)} shares its machine with the search, so its figures are graded local: they order "
             "candidates, but they are no board's."
         )
+    disturbed = [m for m in good if m.p90_ms is not None and m.mean_ms is not None and m.mean_ms > m.p90_ms]
+    if disturbed:
+        notes.append(
+            f"{len(disturbed)} of {len(good)} measurements have a mean above their 90th percentile: something else ran "
+            "on the board, so their means order candidates poorly. Measure again on a quiet board."
+        )
     if good and any(m.half != "pair" for m in good):
         notes.append(
             "Expected latency is composed: the little's mean, plus the escalation rate times the big's mean, each "

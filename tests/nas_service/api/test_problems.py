@@ -84,3 +84,13 @@ def test_every_answer_keeps_browsers_in_bounds(api: Api) -> None:
     assert headers["x-frame-options"] == "DENY"
     assert headers["referrer-policy"] == "no-referrer"
     assert api.get("/api/v1/jobs").headers["cache-control"] == "no-store"
+
+
+def test_an_unknown_query_key_is_a_problem_naming_the_nearest_one(api: Api) -> None:
+    detail = check(api.get("/api/v1/jobs/any-job/front?max_latency=3"), 422)["detail"]
+    assert "unknown query key 'max_latency'; did you mean 'max_latency_ms'?" in detail
+    assert "min_accuracy" in detail
+
+
+def test_an_endpoint_without_query_keys_says_so(api: Api) -> None:
+    assert "this endpoint takes none" in check(api.get("/api/v1/boards?all=1"), 422)["detail"]

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from nas_service.client import Client
+from nas_service.commands.jobs import silence_text
 from nas_service.job_state import JobState
 from nas_service.store.job_record import Progress
 
@@ -187,3 +188,20 @@ def test_resuming_a_job_whose_driver_runs_is_refused(here, job_file):
     outcome = here("resume", submit(here, job_file))
     assert outcome.code == 1
     assert "its driver runs" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("changes", "warned"),
+    [
+        ({}, True),
+        ({"heartbeat_at": 990.0}, False),
+        ({"heartbeat_at": None}, True),
+        ({"state": "finished"}, False),
+        ({"state": "queued"}, False),
+    ],
+)
+def test_a_job_whose_driver_is_silent_is_named_with_what_to_do(changes, warned):
+    job = {"id": "digits-abcdef", "state": "searching", "started_at": 100.0, "heartbeat_at": 800.0, **changes}
+    text = silence_text(job, now_unix_s=1000.0)
+    assert (text is not None) == warned
+    assert text is None or "`nas resume digits-abcdef`" in text
