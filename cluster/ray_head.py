@@ -25,6 +25,7 @@ from nas_service.home import Home
 
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 20.0
+KILL_TIMEOUT_S = 5.0
 OBJECT_STORE_BYTES = 600 << 20
 WORKER_PORTS = range(10002, 20000)  # Ray's own default
 
@@ -164,6 +165,9 @@ def stop_ray(pid: int, *, timeout_s: float = STOP_TIMEOUT_S) -> bool:
     while group_alive(pid) and time.monotonic() < give_up_at:
         time.sleep(0.1)
     _signal_group(pid, signal.SIGKILL)
+    give_up_at = time.monotonic() + KILL_TIMEOUT_S
+    while group_alive(pid) and time.monotonic() < give_up_at:  # even a killed process takes a moment to go
+        time.sleep(0.02)
     return True
 
 
