@@ -81,7 +81,7 @@ def test_the_token_is_made_once_and_is_private(home):
 def test_sockets_of_a_deep_home_lie_in_a_short_folder(tmp_path):
     deep = Home(tmp_path / ("d" * 60))
     assert len(str(ray_head.session_folder(deep))) <= 40
-    assert ray_head.session_folder(Home(Path("/srv/nas"))) == Path("/srv/nas/ray")
+    assert ray_head.session_folder(Home(Path("/srv/nas"))) == Path("/srv/nas/ray/s")
 
 
 @pytest.mark.parametrize(
