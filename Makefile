@@ -27,9 +27,10 @@ $(STAMP): pyproject.toml
 demo: $(STAMP)
 	$(BIN)/nas demo --out $(OUT) $(if $(filter 0,$(KEEP)),--no-keep,)
 
-# What needs a cluster runs by itself, so that nothing competes with Ray for the cores.
+# What compares times, and what needs a cluster, run by themselves, so that nothing competes for the cores.
 test: $(STAMP)
-	$(BIN)/python -m pytest -m "not ray"
+	$(BIN)/python -m pytest -m "not ray and not alone"
+	$(BIN)/python -m pytest -m "alone" -n 0
 	$(BIN)/python -m pytest -m "ray" -n 0
 
 test-fast: $(STAMP)

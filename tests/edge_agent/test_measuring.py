@@ -174,6 +174,7 @@ def test_nothing_is_left_in_the_work_folder(model_path: Path, tmp_path: Path) ->
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_measured_latency_is_that_of_a_bare_loop(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(little_model(size=64, channels=32))
@@ -190,10 +191,11 @@ def test_measured_latency_is_that_of_a_bare_loop(tmp_path: Path) -> None:
             times.append(time.perf_counter_ns() - begin)
         return statistics.median(times) / 1e6
 
-    ratios = []
-    for _ in range(3):
-        before = bare_ms()
+    def measured_ms() -> float:
         measured = measure_file(path, tier="probe", settings=RuntimeSettings(), work=tmp_path)
         assert measured.latency is not None
-        ratios.append(measured.latency.median_ms / statistics.mean([before, bare_ms()]))
-    assert statistics.median(ratios) == pytest.approx(1.0, abs=0.1)
+        return measured.latency.median_ms
+
+    # The machine's own pace drifts by more than the tolerance within seconds: each side is judged by its best round.
+    rounds = [(measured_ms(), bare_ms()) for _ in range(6)]
+    assert min(ours for ours, _ in rounds) == pytest.approx(min(bare for _, bare in rounds), rel=0.1)

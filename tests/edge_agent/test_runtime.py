@@ -187,6 +187,8 @@ def test_a_prediction_goes_through_json(bundle: Path) -> None:
     assert dataclasses.is_dataclass(prediction)
 
 
+@pytest.mark.slow
+@pytest.mark.alone
 def test_the_runtime_costs_little_over_the_bare_sessions(tmp_path: Path) -> None:
     make_bundle(tmp_path / "bundle", size=32)
     image = load_parity(tmp_path / "bundle" / "parity.npz").images[0]
