@@ -21,7 +21,7 @@ from workers.data.dataset import DatasetSpec
 from workers.evaluation import EvaluationData
 from workers.supernet import Supernet
 from workers.train_config import TrainConfig
-from workers.training import EpochReport
+from workers.trainer import EpochReport
 
 CHECKPOINT = "checkpoint.safetensors"
 

@@ -15,7 +15,8 @@ from workers.evaluation import EvaluationData
 from workers.evaluator import CandidateReport, EvaluatorCore, FinalistReport, Half
 from workers.supernet import Supernet
 from workers.train_config import TrainConfig
-from workers.training import EpochReport, train
+from workers.trainer import EpochReport
+from workers.training import train
 
 
 @ray.remote

@@ -1,6 +1,7 @@
 """Checkpoints: safetensors with JSON metadata, never pickle, since they travel between machines.
 
-Names of tensors: `model.NAME`, `momentum.NAME`, `rng`. The metadata holds one JSON text under `checkpoint`.
+Names of tensors: `model.NAME`, `extra.NAME`, `momentum.model.NAME`, `momentum.extra.NAME`, `rng`. The metadata holds one
+JSON text under `checkpoint`.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from torch import Tensor
+from torch import Tensor, nn
 
 from nas_service.errors import InvalidRequestError
 from workers.supernet import Supernet
 
-VERSION = 1
+VERSION = 2
 MIN_BYTES = 8
 
 
@@ -33,10 +34,13 @@ class Checkpoint:
         rollbacks: Rollbacks so far.
         best_loss: The least mean loss of an epoch so far, None before the first.
         config: The training configuration, as data.
-        space: Name, hash and data shape of the space that the weights belong to.
+        identity: What must be equal for the weights to fit: of a supernet, its space's name and hash and the data's
+            shape.
         splits: SHA-256 of each data split.
-        model: Weights by name.
-        momentum: SGD's momentum by weight name; absent for weights that no step has used yet.
+        learner: What the learner remembers beside tensors.
+        model: Weights and buffers by name.
+        extra: Those trained beside the model, such as architecture masks.
+        momentum: SGD's momentum by `model.NAME` or `extra.NAME`; absent for weights that no step has used yet.
         rng: State of the generator.
     """
 
@@ -46,17 +50,17 @@ class Checkpoint:
     rollbacks: int = 0
     best_loss: float | None = None
     config: dict[str, Any]
-    space: dict[str, Any]
+    identity: dict[str, Any]
     splits: dict[str, str]
+    learner: dict[str, Any] = field(default_factory=dict)
     model: dict[str, Tensor] = field(repr=False)
+    extra: dict[str, Tensor] = field(default_factory=dict, repr=False)
     momentum: dict[str, Tensor] = field(repr=False)
     rng: Tensor = field(repr=False)
 
     def to_bytes(self) -> bytes:
         """Return the checkpoint as safetensors."""
-        tensors = {f"model.{n}": t for n, t in self.model.items()} | {
-            f"momentum.{n}": t for n, t in self.momentum.items()
-        }
+        tensors = {f"{kind}.{n}": t for kind in _TENSORS for n, t in getattr(self, kind).items()}
         tensors["rng"] = self.rng
         meta = {name: getattr(self, name) for name in _META} | {"version": VERSION}
         plain = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
@@ -79,14 +83,14 @@ class Checkpoint:
             raise InvalidRequestError(
                 f"the checkpoint has version {version!r} but this code reads {VERSION}; train again"
             )
-        model, momentum = (
-            {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-            for prefix in ("model.", "momentum.")
+        model, extra, momentum = (
+            {n.removeprefix(f"{kind}."): t for n, t in tensors.items() if n.startswith(f"{kind}.")} for kind in _TENSORS
         )
-        return cls(**meta, model=model, momentum=momentum, rng=rng)
+        return cls(**meta, model=model, extra=extra, momentum=momentum, rng=rng)
 
 
-_META = ("epoch", "step", "rate_scale", "rollbacks", "best_loss", "config", "space", "splits")
+_META = ("epoch", "step", "rate_scale", "rollbacks", "best_loss", "config", "identity", "splits", "learner")
+_TENSORS = ("model", "extra", "momentum")
 
 
 def read_metadata(data: bytes) -> dict[str, str]:
@@ -112,16 +116,26 @@ def space_identity(supernet: Supernet) -> dict[str, Any]:
 
 def load_weights(supernet: Supernet, checkpoint: Checkpoint) -> None:
     """Copy the checkpoint's weights into `supernet`; InvalidRequestError if they belong to another space."""
-    here, there = space_identity(supernet), checkpoint.space
+    check_identity(space_identity(supernet), checkpoint)
+    load_state(supernet, checkpoint.model)
+
+
+def check_identity(identity: dict[str, Any], checkpoint: Checkpoint) -> None:
+    """Raise InvalidRequestError unless the checkpoint is of `identity`, saying what differs."""
+    here, there = identity, checkpoint.identity
     if differing := sorted(key for key in here.keys() | there.keys() if here.get(key) != there.get(key)):
         key = "name" if "name" in differing else differing[0]
         raise InvalidRequestError(
             f"the checkpoint belongs to space {there.get('name')!r} ({key} {there.get(key)!r}), but this job has "
-            f"{here['name']!r} ({key} {here[key]!r}); use that space and data set, or train a new supernet"
+            f"{here.get('name')!r} ({key} {here.get(key)!r}); use that space and data set, or train a new supernet"
         )
-    state = supernet.state_dict()
-    if set(state) != set(checkpoint.model) or any(state[n].shape != t.shape for n, t in checkpoint.model.items()):
-        raise InvalidRequestError("the checkpoint's weights do not fit its own space; train a new supernet")
+
+
+def load_state(module: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Copy `tensors` into the module's parameters and buffers; InvalidRequestError if names or shapes differ."""
+    state = module.state_dict()
+    if set(state) != set(tensors) or any(state[n].shape != t.shape for n, t in tensors.items()):
+        raise InvalidRequestError("the checkpoint's weights do not fit what it says it is; train again")
     with torch.no_grad():
-        for name, tensor in checkpoint.model.items():
+        for name, tensor in tensors.items():
             state[name].copy_(tensor)

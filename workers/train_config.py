@@ -30,6 +30,7 @@ class TrainConfig:
         clip_norm: The gradient's norm is clipped to this.
         rollbacks: How often a collapsed epoch is repeated from the last checkpoint, at half the learning rate.
         autocast: bfloat16 where it pays; on GPUs only.
+        accumulate: Parts that a step's batch is run in; their gradients are added up before the optimiser's step.
         threads: Threads of the process that trains; more than one gives up bit-exact resuming.
         seed: Of initial weights, order, augmentation and random pairs.
     """
@@ -47,11 +48,12 @@ class TrainConfig:
     clip_norm: float = 5.0
     rollbacks: int = 1
     autocast: bool = False
+    accumulate: int = 1
     threads: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "threads"):
+        for name in ("epochs", "batch_size", "threads", "accumulate"):
             if getattr(self, name) < 1:
                 raise InvalidRequestError(f"{name} is {getattr(self, name)} but must be at least 1")
         for name in ("distillation", "little_distillation", "momentum", "label_smoothing"):

@@ -24,7 +24,7 @@ def test_a_checkpoint_says_where_it_comes_from(trained, splits):
     assert checkpoint.step == 10 * 17
     assert checkpoint.splits == splits.hashes
     assert checkpoint.config["batch_size"] == 64
-    assert checkpoint.space["hash"] == MICRO.hash()
+    assert checkpoint.identity["hash"] == MICRO.hash()
 
 
 def test_bytes_are_the_same_after_a_round_trip(trained):

@@ -8,10 +8,10 @@ import torch
 
 from nas_service.errors import InvalidRequestError
 from nas_service.plan import COUPLINGS
-from workers import training
+from workers import trainer
 from workers.data.splits import Splits
 from workers.errors import TrainingCollapsedError
-from workers.evaluation import EvaluationData
+from workers.evaluation import EvaluationContext, EvaluationData, evaluate
 from workers.losses import pair_losses
 from workers.supernet import Supernet
 from workers.train_config import TrainConfig
@@ -50,9 +50,9 @@ def test_training_learns_the_digits(trained, digits, splits):
     supernet = Supernet(trained[0].space)
     config = TrainConfig(epochs=10, batch_size=64)
     assert not list(train(supernet, digits, splits, config, resume=checkpoint))  # already done
-    context = training.EvaluationContext(EvaluationData.of(digits, splits))
+    context = EvaluationContext(EvaluationData.of(digits, splits))
     plan = supernet.space.plan(supernet.space.extreme("nested", largest=True))
-    assert training.evaluate(supernet, plan, context).big_accuracy > 0.85
+    assert evaluate(supernet, plan, context).big_accuracy > 0.85
 
 
 def test_reports_say_how_far_and_how_fast(micro, small):
@@ -119,28 +119,28 @@ def test_training_does_look_at_the_weights_split(micro, small):
 def test_loss_that_is_no_number_ends_training_after_its_rollbacks(micro, small, monkeypatch):
     epochs = []
 
-    def broken(run, sampler):
+    def broken(run):
         epochs.append(run.rate_scale)
-        return {"big": float("nan"), "little": 1.0, "all": float("nan")}
+        return {"loss": float("nan"), "little": 1.0}
 
-    monkeypatch.setattr(training._Run, "_epoch", broken)
+    monkeypatch.setattr(trainer.Trainer, "_epoch", broken)
     with pytest.raises(TrainingCollapsedError, match=r"loss was nan in epoch 1 after 2 rollbacks; lower learning_rate"):
         list(train(Supernet(micro), *small, replace(CONFIG, rollbacks=2)))
     assert epochs == [1.0, 0.5, 0.25]
 
 
 def test_a_collapsed_epoch_is_repeated_from_the_last_checkpoint_at_half_the_rate(micro, small, monkeypatch):
-    supernet, honest, calls = Supernet(micro), training._Run._epoch, []
+    supernet, honest, calls = Supernet(micro), trainer.Trainer._epoch, []
 
-    def collapsing_once(run, sampler):
-        losses = honest(run, sampler)
-        calls.append(weights(run.supernet))
+    def collapsing_once(run):
+        losses = honest(run)
+        calls.append(weights(run.learner.module))
         if len(calls) == 2:
-            run.supernet.heads["big"].data.fill_(float("nan"))
-            losses["big"] = float("inf")
+            run.learner.module.heads["big"].data.fill_(float("nan"))
+            losses["loss"] = float("inf")
         return losses
 
-    monkeypatch.setattr(training._Run, "_epoch", collapsing_once)
+    monkeypatch.setattr(trainer.Trainer, "_epoch", collapsing_once)
     reports = list(train(supernet, *small, CONFIG))
     assert [(r.epoch, r.rollbacks) for r in reports] == [(1, 0), (2, 1), (3, 1)]
     assert all(torch.isfinite(p).all() for p in supernet.parameters())
@@ -155,7 +155,7 @@ def test_real_divergence_is_noticed(micro, small):
 
 def test_going_back_to_guessing_counts_as_collapse(micro, small, monkeypatch):
     losses = iter([0.5, 2.4])
-    monkeypatch.setattr(training._Run, "_epoch", lambda run, _: dict.fromkeys(("big", "little", "all"), next(losses)))
+    monkeypatch.setattr(trainer.Trainer, "_epoch", lambda run: {"loss": next(losses)})
     with pytest.raises(TrainingCollapsedError, match=r"loss was 2.4 in epoch 2"):
         list(train(Supernet(micro), *small, replace(CONFIG, rollbacks=0)))
 

@@ -1,0 +1,1 @@
+"""Learners: how each kind of model learns from one batch."""

@@ -1,0 +1,262 @@
+"""Training anything: batches, steps and learning rate; after every epoch a report and a checkpoint."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nas_service.errors import InvalidRequestError
+from workers.checkpoint import Checkpoint, check_identity, load_state
+from workers.data.augment import augment, normalise
+from workers.data.dataset import Dataset
+from workers.data.splits import Splits
+from workers.errors import TrainingCollapsedError
+from workers.evaluation import EvaluationContext, EvaluationData
+from workers.learner import Backward, Batch, Learner
+from workers.train_config import TrainConfig, one_cycle
+
+QUICK_IMAGES = 1000
+QUICK_RECALIBRATION = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochReport:
+    """What one epoch of training gave.
+
+    Attributes:
+        epoch: Finished epochs, from 1.
+        epochs: Epochs in all.
+        losses: Means over the epoch of what the learner reports; `loss` tells a collapse.
+        seconds: Time of the epoch's steps.
+        images_per_s: Training images per second; each may be seen by several networks of its step.
+        learning_rate: Of the last step.
+        accuracies: Shares in [0, 1] of at most 1,000 validation images, by the learner's names.
+        rollbacks: Rollbacks so far.
+        checkpoint: What `Trainer.epochs` resumes from.
+    """
+
+    epoch: int
+    epochs: int
+    losses: dict[str, float]
+    seconds: float
+    images_per_s: float
+    learning_rate: float
+    accuracies: dict[str, float]
+    rollbacks: int
+    checkpoint: bytes = field(repr=False)
+
+
+class Trainer:
+    """One training run: a learner, data, optimiser, generator, and how far it has come.
+
+    Only the weights split is learnt from; the validation split is looked at for the reports alone.
+
+    Args:
+        learner: What learns; its module is trained in place.
+        dataset: Images and labels.
+        splits: Of the data set.
+        config: Hyperparameters.
+        device: Where to train, as torch writes it.
+
+    Raises:
+        InvalidRequestError: the weights split has fewer than two images.
+    """
+
+    def __init__(
+        self, learner: Learner, dataset: Dataset, splits: Splits, config: TrainConfig, *, device: str = "cpu"
+    ) -> None:
+        if len(splits.weights) < 2:
+            raise InvalidRequestError(
+                f"the weights split has {len(splits.weights)} image but training needs at least 2"
+            )
+        torch.set_num_threads(config.threads)
+        self.learner, self.dataset, self.config, self.device = learner, dataset, config, device
+        learner.module.to(device)
+        learner.extras.to(device)
+        self.hashes = splits.hashes
+        self.indices = torch.from_numpy(splits.weights)
+        self.batch_size = min(config.batch_size, len(self.indices))
+        self.steps_per_epoch = len(self.indices) // self.batch_size
+        self.quick = EvaluationContext(
+            EvaluationData.of(dataset, splits, recalibration=QUICK_RECALIBRATION, limit=QUICK_IMAGES), device=device
+        )
+        self.optimizer = torch.optim.SGD(
+            learner.groups(weight_decay=config.weight_decay),
+            lr=config.learning_rate,
+            momentum=config.momentum,
+            nesterov=config.momentum > 0,
+            foreach=True,
+        )
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.step = self.epoch = self.rollbacks = 0
+        self.rate_scale = 1.0
+        self.best_loss: float | None = None
+
+    def epochs(self, resume: bytes | None = None) -> Iterator[EpochReport]:
+        """Yield a report after every epoch, from the first or from where the checkpoint `resume` stopped.
+
+        Resumed on one CPU thread, training ends with the same bits as if it had not been interrupted.
+
+        Raises:
+            InvalidRequestError: the checkpoint is damaged, or of another learner, data split or configuration.
+            TrainingCollapsedError: the loss went to NaN or back to guessing more than `config.rollbacks` times.
+        """
+        if resume is not None:
+            self._restore(Checkpoint.from_bytes(resume))
+        last = self._checkpoint()
+        while self.epoch < self.config.epochs:
+            started = time.perf_counter()
+            losses = self._epoch()
+            seconds = time.perf_counter() - started
+            if self._collapsed(losses["loss"]):
+                self._roll_back(last, losses["loss"])
+                continue
+            self.epoch += 1
+            self.best_loss = min(losses["loss"], self.best_loss or math.inf)
+            last = self._checkpoint()
+            yield EpochReport(
+                epoch=self.epoch,
+                epochs=self.config.epochs,
+                losses=losses,
+                seconds=seconds,
+                images_per_s=self.steps_per_epoch * self.batch_size / seconds,
+                learning_rate=self.optimizer.param_groups[0]["lr"],
+                accuracies=self.learner.watch(self.quick),
+                rollbacks=self.rollbacks,
+                checkpoint=last.to_bytes(),
+            )
+
+    def _epoch(self) -> dict[str, float]:
+        """Run one epoch's steps and return the mean losses."""
+        self.learner.start_epoch(self.epoch, self.config.epochs)
+        self.learner.module.train()
+        order = self.indices[torch.randperm(len(self.indices), generator=self.generator)]
+        steps = self.config.epochs * self.steps_per_epoch
+        totals: dict[str, Tensor] = {}
+        for chosen in order[: self.steps_per_epoch * self.batch_size].split(self.batch_size):
+            rate = one_cycle(self.step, steps, peak=self.config.learning_rate)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate * self.rate_scale * group.get("lr_scale", 1.0)
+            for name, value in self._train_step(chosen, steps).items():
+                totals[name] = totals.get(name, 0) + value
+            self.step += 1
+        return {name: float(total) / self.steps_per_epoch for name, total in totals.items()}
+
+    def _train_step(self, chosen: Tensor, steps: int) -> dict[str, Tensor]:
+        """Learn from one batch, in `accumulate` parts whose gradients add up to their mean's."""
+        self.optimizer.zero_grad(set_to_none=True)
+        parts = chosen.chunk(self.config.accumulate)
+        means: dict[str, Tensor] = {}
+        for part in parts:
+            share = len(part) / len(chosen)
+            with torch.autocast(self.device.split(":")[0], dtype=torch.bfloat16, enabled=self.config.autocast):
+                losses = self.learner.learn(self._batch(part, steps), _scaled(share))
+            for name, value in losses.items():
+                means[name] = means.get(name, 0) + share * value.float()
+        for module in (self.learner.module, self.learner.extras):
+            if moved := [p for p in module.parameters() if p.grad is not None]:
+                nn.utils.clip_grad_norm_(moved, self.config.clip_norm, foreach=True)
+        self.optimizer.step()
+        self.learner.finish_step()
+        return means
+
+    def _batch(self, chosen: Tensor, steps: int) -> Batch:
+        images = self.dataset.train_images[chosen].to(self.device)
+        images = augment(images, self.dataset.augmentation, generator=self.generator)
+        return Batch(
+            images=normalise(images, self.dataset.mean, self.dataset.std),
+            labels=self.dataset.train_labels[chosen].to(self.device),
+            step=self.step,
+            steps=steps,
+            generator=self.generator,
+        )
+
+    def _collapsed(self, loss: float) -> bool:
+        """Whether the epoch's mean loss is no number, or is back at guessing after having been well below."""
+        guessing = math.log(self.learner.classes)
+        return not math.isfinite(loss) or (self.best_loss is not None and self.best_loss < 0.8 * guessing <= loss * 0.8)
+
+    def _roll_back(self, last: Checkpoint, loss: float) -> None:
+        if self.rollbacks >= self.config.rollbacks:
+            raise TrainingCollapsedError(
+                f"the loss was {loss:.3g} in epoch {self.epoch + 1} after {self.rollbacks} rollbacks; lower "
+                f"learning_rate (it was {self.config.learning_rate:g}) or clip_norm, and train again"
+            )
+        rollbacks, scale = self.rollbacks + 1, self.rate_scale / 2
+        self._restore(last)
+        self.rollbacks, self.rate_scale = rollbacks, scale
+        self.generator.manual_seed(self.config.seed + 1_000_003 * rollbacks)
+
+    def _parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        yield from ((f"model.{n}", p) for n, p in self.learner.module.named_parameters())
+        yield from ((f"extra.{n}", p) for n, p in self.learner.extras.named_parameters())
+
+    def _checkpoint(self) -> Checkpoint:
+        momenta = {
+            name: self.optimizer.state[p]["momentum_buffer"].detach().clone()
+            for name, p in self._parameters()
+            if self.optimizer.state.get(p, {}).get("momentum_buffer") is not None
+        }
+        return Checkpoint(
+            epoch=self.epoch,
+            step=self.step,
+            rate_scale=self.rate_scale,
+            rollbacks=self.rollbacks,
+            best_loss=self.best_loss,
+            config=self.config.to_dict(),
+            identity=self.learner.identity(),
+            splits=self.hashes,
+            learner=self.learner.state(),
+            model=_copies(self.learner.module),
+            extra=_copies(self.learner.extras),
+            momentum=momenta,
+            rng=self.generator.get_state(),
+        )
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        if checkpoint.splits != self.hashes:
+            raise InvalidRequestError(
+                "the checkpoint was trained on other data splits; use the same data set, seed and train_fraction"
+            )
+        _check_config(self.config.to_dict(), checkpoint.config)
+        check_identity(self.learner.identity(), checkpoint)
+        self.learner.restore(checkpoint.learner)
+        load_state(self.learner.module, checkpoint.model)
+        load_state(self.learner.extras, checkpoint.extra)
+        self.optimizer.state.clear()
+        for name, parameter in self._parameters():
+            if name in checkpoint.momentum:
+                buffer = torch.empty_like(parameter).copy_(checkpoint.momentum[name])
+                self.optimizer.state[parameter]["momentum_buffer"] = buffer
+        self.generator.set_state(checkpoint.rng)
+        self.step, self.epoch = checkpoint.step, checkpoint.epoch
+        self.rate_scale, self.rollbacks, self.best_loss = (
+            checkpoint.rate_scale,
+            checkpoint.rollbacks,
+            checkpoint.best_loss,
+        )
+
+
+def _scaled(share: float) -> Backward:
+    def backward(loss: Tensor) -> None:
+        (loss if share == 1 else loss * share).backward()
+
+    return backward
+
+
+def _copies(module: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+
+
+def _check_config(config: dict[str, Any], trained: dict[str, Any]) -> None:
+    if changed := sorted(k for k in config if config[k] != trained.get(k)):
+        raise InvalidRequestError(
+            f"the checkpoint was trained with {changed[0]} {trained.get(changed[0])!r} but this job has "
+            f"{config[changed[0]]!r}; resume with the same configuration"
+        )
