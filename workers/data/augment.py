@@ -1,4 +1,4 @@
-"""What happens to a batch between memory and network: crop, flip, normalise, all at once."""
+"""What happens to a batch between memory and network: crop, flip, random operations, normalise, all at once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from workers.data.dataset import Augmentation
+from workers.data.augmentation import Augmentation
 
 
 def augment(images: Tensor, spec: Augmentation, *, generator: torch.Generator) -> Tensor:
@@ -22,6 +22,10 @@ def augment(images: Tensor, spec: Augmentation, *, generator: torch.Generator) -
     if spec.flip:
         flipped = torch.randint(2, (count, 1, 1, 1), generator=generator).bool().to(images.device)
         images = torch.where(flipped, images.flip(3), images)
+    if spec.randaugment:
+        from workers.data.randaugment import randaugment  # torchvision's transforms take a second to import
+
+        images = randaugment(images, operations=spec.randaugment, magnitude=spec.magnitude, generator=generator)
     return images
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nas_service.errors import InvalidRequestError
+from workers.data.augmentation import Augmentation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +23,9 @@ class DatasetSpec:
         download: Whether torchvision may download what is missing.
         image_column: Parquet: the image column's name; None finds the one of struct type {bytes, path}.
         label_column: Parquet: the label column's name; None finds the one integer column.
+        resolution: Side in pixels to which images of folders and Parquet files are resized and cropped; None takes the
+            loader's own, which for Parquet is what is stored.
+        augmentation: Values of `Augmentation` to use instead of the data set's own, by name.
     """
 
     name: str
@@ -30,6 +34,8 @@ class DatasetSpec:
     download: bool = False
     image_column: str | None = None
     label_column: str | None = None
+    resolution: int | None = None
+    augmentation: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the specification as JSON-able data, the exact inverse of `from_dict`."""
@@ -43,14 +49,6 @@ class DatasetSpec:
                 f"unknown data set key {unknown[0]!r}; choose from: {', '.join(f.name for f in fields(cls))}"
             )
         return cls(**data)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Augmentation:
-    """What training does to images: zero-pad by `pad` pixels and crop at random, flip left-right half of the time."""
-
-    pad: int = 0
-    flip: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -93,6 +91,11 @@ class Dataset:
             )
         if not len(self.mean) == len(self.std) == self.channels or min(self.std) <= 0:
             raise InvalidRequestError(f"mean {self.mean} and std {self.std} need {self.channels} values, std above 0")
+        if self.augmentation.randaugment and self.channels not in (1, 3):
+            raise InvalidRequestError(
+                f"randaugment is {self.augmentation.randaugment} but images of {self.name!r} have {self.channels} "
+                "channels; it knows grey and RGB images only, so set it to 0"
+            )
 
     def _check_part(self, part: str, images: Tensor, labels: Tensor) -> None:
         if images.ndim != 4 or images.dtype != torch.uint8 or images.shape[2] != images.shape[3]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Callable
+from dataclasses import replace
 
 from nas_service.errors import InvalidRequestError
 from workers.data.dataset import Dataset, DatasetSpec
@@ -26,4 +27,5 @@ def load(spec: DatasetSpec) -> Dataset:
         raise InvalidRequestError(f"unknown data set {spec.name!r}{hint} choose one of: {', '.join(LOADERS)}")
     module, _, name = LOADERS[spec.name].partition(":")
     loader: Callable[[DatasetSpec], Dataset] = getattr(importlib.import_module(module), name)
-    return loader(spec)
+    dataset = loader(spec)
+    return replace(dataset, augmentation=dataset.augmentation.changed(spec.augmentation))
