@@ -7,13 +7,16 @@ and `norm` the set of BatchNorm parameters to use, since a slice that serves two
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from nas_service.errors import InvalidRequestError
 from nas_service.layers import LayerRecord
 
+OPERATIONS = ("conv", "add", "pool", "scale")  # what a block may be made of
 MIN_CHANNELS = 8  # below this, training in channels_last corrupts memory in some torch builds, and boards gain nothing
 
 
@@ -22,7 +25,7 @@ class Block:
     """A block of a network and the address of its weights in the supernet.
 
     Attributes:
-        kind: A key of `BLOCKS`, or of a user's own table.
+        kind: A key of `BLOCKS`, or of the user's own table.
         in_channels: Channels read.
         out_channels: Channels written, at least 8.
         kernel: Side of the (spatial) kernel, odd.
@@ -31,6 +34,7 @@ class Block:
         bank: The elastic network whose weights it slices: `big` or `little`.
         slot: Its position there, such as `stage1.0`.
         norm: The set of BatchNorm parameters: `big`, `little`, `nested`, `triangular` or `tail`.
+        table: `package.module:object`, the user's own table of kinds; None for `BLOCKS` alone.
     """
 
     kind: str
@@ -42,6 +46,7 @@ class Block:
     bank: str
     slot: str
     norm: str
+    table: str | None = None
 
     def __post_init__(self) -> None:
         if self.out_channels < MIN_CHANNELS:
@@ -55,7 +60,7 @@ class Block:
 
     def shape(self) -> dict[str, Any]:
         """Return what shapes the block's computation, without the address of its weights."""
-        return {k: v for k, v in asdict(self).items() if k not in ("bank", "slot", "norm")}
+        return {k: v for k, v in asdict(self).items() if k not in ("bank", "slot", "norm", "table")}
 
 
 Unfold = Callable[[Block, int], tuple[LayerRecord, ...]]
@@ -99,6 +104,29 @@ def _pointwise(inputs: int, outputs: int, size: int, *, activation: bool, stride
     )
 
 
+def squeeze_width(channels: int) -> int:
+    """Return the inner width of squeeze-and-excitation: about a quarter of `channels`, in steps of 8.
+
+    Steps of 8, since the widths of a triangular pair's halves are equal or differ by at least 8.
+    """
+    return max(MIN_CHANNELS, MIN_CHANNELS * round(channels / (4 * MIN_CHANNELS)))
+
+
+def _gate(channels: int, size: int) -> tuple[LayerRecord, ...]:
+    """Squeeze-and-excitation (Hu et al., CVPR 2018): pool, squeeze, excite, scale.
+
+    The gate is the hard sigmoid of MobileNetV3 (Howard et al., ICCV 2019). Both layers have BatchNorm where the sources
+    have biases, so that a slice recalibrates like any other; folded, they are the same.
+    """
+    inner = squeeze_width(channels)
+    return (
+        LayerRecord(operation="pool", in_channels=channels, out_channels=channels),
+        _pointwise(channels, inner, 1, activation=True),
+        _pointwise(inner, channels, 1, activation=False),
+        LayerRecord(operation="scale", in_channels=channels, out_channels=channels, size=size),
+    )
+
+
 def _separable(block: Block, size: int) -> tuple[LayerRecord, ...]:
     """Depthwise k×k, then pointwise (Howard et al., MobileNets, 2017)."""
     out = output_size(size, block.stride)
@@ -106,6 +134,12 @@ def _separable(block: Block, size: int) -> tuple[LayerRecord, ...]:
         _depthwise(block.in_channels, block, size),
         _pointwise(block.in_channels, block.out_channels, out, activation=True),
     )
+
+
+def _separable_se(block: Block, size: int) -> tuple[LayerRecord, ...]:
+    """As `separable`, with squeeze-and-excitation between its layers."""
+    depthwise, pointwise = _separable(block, size)
+    return (depthwise, *_gate(block.in_channels, depthwise.size), pointwise)
 
 
 def _residual(block: Block, size: int) -> tuple[LayerRecord, ...]:
@@ -146,16 +180,74 @@ def _inverted(block: Block, size: int) -> tuple[LayerRecord, ...]:
     return layers
 
 
+def _inverted_se(block: Block, size: int) -> tuple[LayerRecord, ...]:
+    """As `inverted`, with squeeze-and-excitation before the projection (Howard et al., MobileNetV3, ICCV 2019)."""
+    expand, depthwise, *rest = _inverted(block, size)
+    return (expand, depthwise, *_gate(depthwise.out_channels, depthwise.size), *rest)
+
+
 BLOCKS: dict[str, Unfold] = {
     "conv": _conv,
     "separable": _separable,
+    "separable_se": _separable_se,
     "residual": _residual,
     "inverted": _inverted,
+    "inverted_se": _inverted_se,
 }
 
 
+@lru_cache(maxsize=64)
+def block_kinds(table: str | None) -> Mapping[str, Unfold]:
+    """Return `BLOCKS`, and the user's own kinds at `table`, a `package.module:object`.
+
+    Raises:
+        InvalidRequestError: the table cannot be imported, is no mapping, or gives a kind of `BLOCKS` another meaning.
+    """
+    if table is None:
+        return BLOCKS
+    module, _, name = table.partition(":")
+    try:
+        own = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InvalidRequestError(
+            f"blocks {table!r} cannot be imported: {error}; give package.module:object on the Python path"
+        ) from None
+    if not isinstance(own, Mapping):
+        raise InvalidRequestError(f"blocks {table!r} is a {type(own).__name__} but must map block kinds to functions")
+    if taken := sorted(own.keys() & BLOCKS.keys()):
+        raise InvalidRequestError(f"blocks {table!r} defines {taken[0]!r}, which there is already; choose another name")
+    return {**BLOCKS, **own}
+
+
+@lru_cache(maxsize=65536)
 def unfold(block: Block, size: int) -> tuple[LayerRecord, ...]:
-    """Return the layer records of `block` on a square input of side `size`; InvalidRequestError for an unknown kind."""
-    if block.kind not in BLOCKS:
-        raise InvalidRequestError(f"unknown block kind {block.kind!r}; choose one of: {', '.join(BLOCKS)}")
-    return BLOCKS[block.kind](block, size)
+    """Return the layer records of `block` on a square input of side `size`.
+
+    Raises:
+        InvalidRequestError: an unknown kind, or a layer that cannot be, such as one whose groups do not divide it.
+    """
+    kinds = block_kinds(block.table)
+    if block.kind not in kinds:
+        raise InvalidRequestError(f"unknown block kind {block.kind!r}; choose one of: {', '.join(kinds)}")
+    try:
+        records = tuple(kinds[block.kind](block, size))
+    except InvalidRequestError as error:
+        raise InvalidRequestError(f"block {block.slot} of kind {block.kind!r}: {error}") from None
+    if other := [record.operation for record in records if record.operation not in OPERATIONS]:
+        raise InvalidRequestError(
+            f"block {block.slot} of kind {block.kind!r} has a layer of operation {other[0]!r}; "
+            f"choose from: {', '.join(OPERATIONS)}"
+        )
+    return records
+
+
+def reads(kind: str, name: str, *, table: str | None = None) -> bool:
+    """Return whether blocks of `kind` depend on their `kernel` or `expansion`, whichever `name` says.
+
+    A kind that cannot be built with 16 channels is taken to depend on both.
+    """
+    probe = Block(kind=kind, in_channels=16, out_channels=16, bank="big", slot="probe", norm="big", table=table)
+    try:
+        return unfold(probe, 8) != unfold(replace(probe, **{name: 5}), 8)
+    except InvalidRequestError:
+        return True

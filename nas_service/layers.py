@@ -13,7 +13,7 @@ from typing import Any, Literal
 from edge_agent.records import stable_hash
 from nas_service.errors import InvalidRequestError
 
-Operation = Literal["conv", "linear", "pool", "add"]
+Operation = Literal["conv", "linear", "pool", "add", "scale", "resize"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,11 +21,12 @@ class LayerRecord:
     """One layer of a network.
 
     Attributes:
-        operation: `conv` (convolution, BatchNorm and, if `activation`, ReLU), `linear`, `pool` (global average) or
-            `add` (residual sum).
+        operation: `conv` (convolution, BatchNorm and, if `activation`, ReLU), `linear`, `pool` (global average), `add`
+            (sum of two tensors), `scale` (every channel times the hard sigmoid of its gate) or `resize` (of the image,
+            bilinear).
         in_channels: Channels (or features) read.
         out_channels: Channels (or features) written.
-        kernel: Side of the square kernel; 1 for `linear`, `pool` and `add`.
+        kernel: Side of the square kernel; 1 for everything but `conv`.
         stride: 1 or 2.
         size: Side of the square output, in pixels; 1 for `pool` and `linear`.
         groups: Convolution groups; `in_channels` for a depthwise convolution.
@@ -52,7 +53,7 @@ class LayerRecord:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates for one input image; pools and sums count none."""
+        """Multiply-accumulates for one input image; what has no weights counts none."""
         if self.operation == "conv":
             return self.kernel**2 * (self.in_channels // self.groups) * self.out_channels * self.size**2
         return self.in_channels * self.out_channels if self.operation == "linear" else 0

@@ -10,124 +10,41 @@ alone, and the last stage is never one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from edge_agent.records import stable_hash
-from nas_service.block import MIN_CHANNELS, Block
+from nas_service.block import MIN_CHANNELS, Block, reads
 from nas_service.choice_space import ChoiceSpace
 from nas_service.errors import InvalidRequestError
 from nas_service.feasibility import analytic_costs, check_feasible
-from nas_service.plan import COUPLINGS, Coupling, NetworkPlan, PairPlan
+from nas_service.plan import RESIZABLE, Coupling, NetworkPlan, PairPlan
+from nas_service.space_definition import SpaceDefinition, StageChoices, stage_kinds
 
-# Stage kind -> (kind of the first block, kind of the others).
-STAGE_KINDS: dict[str, tuple[str, str]] = {
-    "separable": ("separable", "separable"),
-    "fused": ("conv", "separable"),
-    "residual": ("residual", "residual"),
-    "inverted": ("inverted", "inverted"),
-}
+__all__ = ["CONSTRAINTS", "PairSpace", "SpaceDefinition", "StageChoices"]
+
 CONSTRAINTS = ("macs", "worst_macs", "params", "weights_kib")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageChoices:
-    """What one half may choose for one stage; every tuple is in ascending order."""
-
-    widths: tuple[int, ...]
-    depths: tuple[int, ...]
-    kernels: tuple[int, ...] = (3,)
-    kinds: tuple[str, ...] = ("separable",)
-    expansions: tuple[int, ...] = (1,)
-
-    def __post_init__(self) -> None:
-        for name in ("widths", "depths", "kernels", "kinds", "expansions"):
-            values = getattr(self, name)
-            if not values or (name != "kinds" and list(values) != sorted(set(values))):
-                raise InvalidRequestError(
-                    f"stage {name} are {values} but must be ascending, without repeats, at least one"
-                )
-        if self.widths[0] < MIN_CHANNELS or self.depths[0] < 1:
-            raise InvalidRequestError(
-                f"stage widths {self.widths} must be at least {MIN_CHANNELS} and depths {self.depths} at least 1"
-            )
-        if unknown := set(self.kinds) - set(STAGE_KINDS):
-            raise InvalidRequestError(
-                f"unknown stage kind {sorted(unknown)[0]!r}; choose one of: {', '.join(STAGE_KINDS)}"
-            )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpaceDefinition:
-    """A space of pairs, as a value that hashes.
-
-    Attributes:
-        name: Preset name or the user's own.
-        stem_widths: Output channels of the first convolution.
-        stem_stride: Its stride.
-        stem_depths: How many blocks the big's stem has; a `stem` pair shares all of them.
-        strides: Stride of each stage's first block.
-        little: The little's choices for each stage.
-        big: The big's choices for each stage.
-        couplings: The couplings to choose from.
-        wiring: `package.module:object`, the table that joins block kinds to modules; only `workers` resolves it.
-    """
-
-    name: str
-    stem_widths: tuple[int, ...]
-    stem_stride: int
-    stem_depths: tuple[int, ...] = (1,)
-    strides: tuple[int, ...]
-    little: tuple[StageChoices, ...]
-    big: tuple[StageChoices, ...]
-    couplings: tuple[Coupling, ...] = ("independent", "stem", "nested")
-    wiring: str = "workers.wiring:WIRINGS"
-
-    def __post_init__(self) -> None:
-        if not len(self.strides) == len(self.little) == len(self.big) >= 1:
-            raise InvalidRequestError(
-                f"space {self.name!r} has {len(self.strides)} strides, {len(self.little)} little and "
-                f"{len(self.big)} big stages; give as many of each"
-            )
-        if unknown := [c for c in self.couplings if c not in COUPLINGS]:
-            raise InvalidRequestError(f"unknown coupling {unknown[0]!r}; choose from: {', '.join(COUPLINGS)}")
-        if not self.couplings:
-            raise InvalidRequestError(f"space {self.name!r} has no coupling; choose from: {', '.join(COUPLINGS)}")
-        if "nested" in self.couplings:
-            self._check_slices("nested", ("widths", "depths", "kernels"), less=0)
-        if "triangular" in self.couplings:
-            self._check_slices("triangular", ("widths",), less=MIN_CHANNELS)
-            self._check_slices("triangular", ("depths", "expansions"), less=0)
-
-    def _check_slices(self, coupling: str, names: Sequence[str], *, less: int) -> None:
-        """Raise InvalidRequestError unless the little can always be smaller than the big, by `less` at least."""
-        for stage, (little, big) in enumerate(zip(self.little, self.big, strict=True)):
-            for name in names:
-                if getattr(little, name)[0] > getattr(big, name)[0] - less:
-                    raise InvalidRequestError(
-                        f"stage {stage}: the little's smallest {name[:-1]} {getattr(little, name)[0]} exceeds the "
-                        f"big's {getattr(big, name)[0]}{f' less {less}' if less else ''}, so no {coupling} pair "
-                        f"exists; lower it or leave `{coupling}` out"
-                    )
-
-    def hash(self) -> str:
-        """Return a hash of everything that shapes the supernet: a checkpoint of another space is refused by it."""
-        return stable_hash(asdict(self))
-
-
-def _genes(definition: SpaceDefinition) -> dict[str, list[Any]]:
+def _genes(definition: SpaceDefinition, resolution: int) -> dict[str, list[Any]]:
     genes: dict[str, list[Any]] = {
         "coupling": list(definition.couplings),
         "stem_width": list(definition.stem_widths),
         "stem_depth": list(definition.stem_depths),
         "little_stem_width": list(definition.stem_widths),
+        "little_resolution": list(_sides(definition, resolution)),
     }
     for half in ("little", "big"):
         for index, stage in enumerate(getattr(definition, half)):
             for name in ("width", "depth", "kernel", "kind", "expansion"):
                 genes[f"{half}{index}_{name}"] = list(getattr(stage, f"{name}s"))
     return {name: values for name, values in genes.items() if len(values) > 1 or name == "coupling"}
+
+
+def _sides(definition: SpaceDefinition, resolution: int) -> tuple[int, ...]:
+    """Return the sides in pixels that the little may run on, in ascending order; the last is the image's own."""
+    return tuple(sorted({math.ceil(scale * resolution) for scale in definition.little_scales}))
 
 
 class PairSpace(ChoiceSpace):
@@ -141,7 +58,7 @@ class PairSpace(ChoiceSpace):
         constraints: Upper bounds on analytic costs (`macs`, `worst_macs`, `params`, `weights_kib`); others are ignored.
 
     Raises:
-        InvalidRequestError: if the images are too small for the strides.
+        InvalidRequestError: the images are too small for the strides, or the space's own blocks are not to be found.
     """
 
     def __init__(
@@ -156,15 +73,14 @@ class PairSpace(ChoiceSpace):
         self.definition = definition
         self.channels, self.resolution, self.classes = channels, resolution, classes
         self.constraints = {k: v for k, v in (constraints or {}).items() if k in CONSTRAINTS}
-        reduction = definition.stem_stride
-        for stride in definition.strides:
-            reduction *= stride
-        if resolution < reduction:
+        definition.check_kinds()
+        if resolution < definition.least_resolution:
             raise InvalidRequestError(
                 f"images of {resolution}x{resolution} are too small for space {definition.name!r}, which divides the "
-                f"resolution by {reduction}; use larger images or a smaller preset"
+                f"resolution by {definition.reduction} and needs {definition.least_resolution}; use larger images or "
+                "a smaller preset"
             )
-        super().__init__(_genes(definition), canonical=self._fold_genes, feasible=self._meets_constraints)
+        super().__init__(_genes(definition, resolution), canonical=self._fold_genes, feasible=self._meets_constraints)
 
     def _value(self, point: Mapping[str, Any], name: str) -> Any:
         """Return a gene's value, also of genes with a single choice, which are not searched."""
@@ -174,6 +90,8 @@ class PairSpace(ChoiceSpace):
             return self.definition.stem_widths[0]
         if name == "stem_depth":
             return self.definition.stem_depths[0]
+        if name == "little_resolution":
+            return self.resolution
         half, rest = ("little", name[6:]) if name.startswith("little") else ("big", name[3:])
         index, attribute = rest.split("_", 1)
         return getattr(getattr(self.definition, half)[int(index)], f"{attribute}s")[0]
@@ -181,6 +99,8 @@ class PairSpace(ChoiceSpace):
     def _fold_genes(self, point: dict[str, Any]) -> dict[str, Any]:
         folded = dict(point)
         coupling = point["coupling"]
+        if coupling not in RESIZABLE:
+            self._set(folded, "little_resolution", self.resolution)
         if coupling == "stem":
             self._set(folded, "little_stem_width", self.definition.stem_widths[0])
         if coupling == "nested":
@@ -196,9 +116,15 @@ class PairSpace(ChoiceSpace):
             for index, choices in enumerate(getattr(self.definition, half)):
                 sliced = coupling in ("nested", "triangular")
                 kind = self._value(point, f"{'big' if sliced else half}{index}_kind")
-                if kind != "inverted":
-                    self._set(folded, f"{half}{index}_expansion", choices.expansions[0])
+                for name in ("kernel", "expansion"):
+                    if not self._reads(kind, name):
+                        self._set(folded, f"{half}{index}_{name}", getattr(choices, f"{name}s")[0])
         return folded
+
+    def _reads(self, kind: str, name: str) -> bool:
+        """Return whether any block of a stage of `kind` depends on its kernel or expansion."""
+        blocks = self.definition.blocks
+        return any(reads(block, name, table=blocks) for block in stage_kinds(blocks)[kind])
 
     def _fold_triangular(self, folded: dict[str, Any]) -> None:
         self._set(folded, "little_stem_width", self.definition.stem_widths[0])
@@ -296,7 +222,7 @@ class PairSpace(ChoiceSpace):
                 self._value(point, f"{half}{index}_{name}") for name in ("width", "depth", "expansion")
             )
             kernel = self._value(point, f"{'big' if norm == 'triangular' else half}{index}_kernel")
-            kinds = STAGE_KINDS[self._value(point, f"{bank}{index}_kind")]
+            kinds = stage_kinds(self.definition.blocks)[self._value(point, f"{bank}{index}_kind")]
             for position in range(depth):
                 blocks.append(
                     Block(
@@ -309,10 +235,17 @@ class PairSpace(ChoiceSpace):
                         bank=bank,
                         slot=f"stage{index}.{position}",
                         norm=norm,
+                        table=self.definition.blocks,
                     )
                 )
+        side = self._value(point, "little_resolution") if half == "little" else self.resolution
         return NetworkPlan(
-            channels=self.channels, resolution=self.resolution, blocks=tuple(blocks), classes=self.classes, head=norm
+            channels=self.channels,
+            resolution=self.resolution,
+            resized=None if side == self.resolution else side,
+            blocks=tuple(blocks),
+            classes=self.classes,
+            head=norm,
         )
 
     def _meets_constraints(self, point: Mapping[str, Any]) -> bool:

@@ -19,6 +19,8 @@ from nas_service.triangle import TailBlock, tail_blocks
 
 Coupling = Literal["independent", "stem", "nested", "triangular"]
 COUPLINGS: tuple[Coupling, ...] = ("independent", "stem", "nested", "triangular")
+RESIZABLE: tuple[Coupling, ...] = ("independent", "nested")  # where the little starts from the image by itself
+LEAST_SCALE = 0.5  # a bilinear resize to less of the side would skip pixels
 EXPORT_VERSION = 1  # part of every structure key: raise it when exported graphs change in a way that costs time
 
 
@@ -32,6 +34,7 @@ class NetworkPlan:
         blocks: The blocks in order of execution.
         classes: Number of classes, at least 2.
         head: The name of the linear head's weights: `big`, `little`, `nested`, `triangular` or `tail`.
+        resized: Side to which the network resizes the image before its first block; None leaves the image as it is.
     """
 
     channels: int
@@ -39,8 +42,14 @@ class NetworkPlan:
     blocks: tuple[Block, ...]
     classes: int
     head: str
+    resized: int | None = None
 
     def __post_init__(self) -> None:
+        if self.resized is not None and not LEAST_SCALE * self.resolution <= self.resized < self.resolution:
+            raise InvalidRequestError(
+                f"images of side {self.resolution} cannot be resized to {self.resized}; choose a side from "
+                f"{LEAST_SCALE:g} of it to below it"
+            )
         if self.classes < 2:
             raise InvalidRequestError(f"a classifier needs at least 2 classes but the data set has {self.classes}")
         widths = [self.channels, *(block.out_channels for block in self.blocks)]
@@ -50,7 +59,7 @@ class NetworkPlan:
 
     def sizes(self) -> Iterator[tuple[Block, int]]:
         """Yield each block with the side of its input."""
-        size = self.resolution
+        size = self.resized or self.resolution
         for block in self.blocks:
             yield block, size
             size = output_size(size, block.stride)
@@ -67,6 +76,11 @@ class NetworkPlan:
         """Return the records of blocks `start` up to `stop`; with `stop` None, of the head as well."""
         pairs = list(self.sizes())[start:stop]
         records = tuple(layer for block, size in pairs for layer in unfold(block, size))
+        if self.resized and not start:
+            resize = LayerRecord(
+                operation="resize", in_channels=self.channels, out_channels=self.channels, size=self.resized
+            )
+            records = (resize, *records)
         return records if stop is not None else records + self.head_layers()
 
 
@@ -89,6 +103,10 @@ class PairPlan:
 
     def __post_init__(self) -> None:
         shared = self.shared_blocks
+        if self.big.resized or (self.little.resized and self.coupling not in RESIZABLE):
+            raise InvalidRequestError(
+                f"a {self.coupling} pair cannot resize the image; the little of {' and '.join(RESIZABLE)} pairs can"
+            )
         if self.little.blocks[:shared] != self.big.blocks[:shared]:
             raise InvalidRequestError(
                 f"the first {shared} blocks of both halves must be equal for coupling {self.coupling}"

@@ -103,13 +103,11 @@ def _layers(block: Block, twin: Block | None, size: int, start: int) -> Iterator
     mirrors = unfold(twin, size) if twin else ()
     last = max(i for i, record in enumerate(records) if record.operation == "conv")
     for index, record in enumerate(records):
-        mirror = mirrors[index] if index < len(mirrors) and mirrors[index].operation == "conv" else None
-        if record.operation != "conv":
-            yield TailLayer(record=_own(record, start, block), start=start, mirrored=False)
-        elif mirror:
+        mirror = mirrors[index] if index < len(mirrors) and mirrors[index].operation == record.operation else None
+        if mirror:
             yield TailLayer(record=_own(record, mirror.out_channels, block), start=mirror.out_channels, mirrored=True)
         else:
-            first = 0 if twin is None and index != last else start
+            first = 0 if twin is None and index < last else start
             yield TailLayer(record=_own(record, first, block), start=first, mirrored=False)
 
 

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from nas_service.block import Block, unfold
 from nas_service.layers import LayerRecord
-from nas_service.pair_space import STAGE_KINDS, PairSpace, SpaceDefinition, StageChoices
+from nas_service.pair_space import PairSpace, SpaceDefinition, StageChoices
 from nas_service.plan import NetworkPlan, PairPlan
+from nas_service.space_definition import stage_kinds
 
 WeightShape = tuple[int, int, int]  # output channels, input channels in a group, side of the kernel
 
@@ -133,7 +134,8 @@ def bank_shapes(space: PairSpace) -> BankShapes:
         inputs: Sequence[int] = definition.stem_widths
         for index, choices in enumerate(stage_choices):
             kinds = definition.big[index].kinds if bank == "big" else choices.kinds
-            for block in _stage_blocks(choices, kinds, inputs, definition.strides[index], (index, bank, norm)):
+            address = (index, bank, norm, definition.blocks)
+            for block in _stage_blocks(choices, kinds, inputs, definition.strides[index], address):
                 shapes.add(block)
             inputs = choices.widths
         shapes.heads[norm] = stage_choices[-1].widths[-1]
@@ -171,14 +173,18 @@ def _stem_blocks(definition: SpaceDefinition, *, channels: int, half: str, bank:
 
 
 def _stage_blocks(
-    choices: StageChoices, kinds: Sequence[str], inputs: Sequence[int], stride: int, address: tuple[int, str, str]
+    choices: StageChoices,
+    kinds: Sequence[str],
+    inputs: Sequence[int],
+    stride: int,
+    address: tuple[int, str, str, str | None],
 ) -> Iterator[Block]:
-    index, bank, norm = address
+    index, bank, norm, table = address
     options = product(kinds, choices.widths, choices.kernels, choices.expansions, range(choices.depths[-1]))
     for kind, width, kernel, expansion, position in options:
         for channels in inputs if position == 0 else (width,):
             yield Block(
-                kind=STAGE_KINDS[kind][min(position, 1)],
+                kind=stage_kinds(table)[kind][min(position, 1)],
                 in_channels=channels,
                 out_channels=width,
                 kernel=kernel,
@@ -187,4 +193,5 @@ def _stage_blocks(
                 bank=bank,
                 slot=f"stage{index}.{position}",
                 norm=norm,
+                table=table,
             )

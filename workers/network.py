@@ -11,6 +11,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from nas_service.block import Block, unfold
 from nas_service.layers import LayerRecord
 from nas_service.plan import NetworkPlan, PairPlan
+from workers.joints import JOINTS, resized
 from workers.triangle import POOLED, Carried, noted, output_name, tail_features
 from workers.wiring import WIRINGS, Unit, Wiring, wiring_for
 
@@ -40,17 +41,16 @@ class ConvUnit(nn.Module):
         return F.relu_(y) if self.activation else y
 
 
-class AddUnit(nn.Module):
-    """The sum of two tensors and, if the record says so, ReLU."""
+class JointUnit(nn.Module):
+    """A layer without weights: a sum, a pooling, a scaling."""
 
     def __init__(self, record: LayerRecord) -> None:
         super().__init__()
-        self.activation = record.activation
+        self.record, self.compute = record, JOINTS[record.operation]
 
-    def forward(self, x: Tensor, shortcut: Tensor) -> Tensor:
-        """Return `x + shortcut`, both of one shape."""
-        y = x + shortcut
-        return F.relu_(y) if self.activation else y
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Return what the layer makes of its inputs."""
+        return self.compute(self.record, *inputs)
 
 
 class UnitBlock(nn.Module):
@@ -59,7 +59,7 @@ class UnitBlock(nn.Module):
     def __init__(self, records: Iterable[LayerRecord]) -> None:
         super().__init__()
         self.units = nn.ModuleList(
-            AddUnit(record) if record.operation == "add" else ConvUnit(record) for record in records
+            ConvUnit(record) if record.operation == "conv" else JointUnit(record) for record in records
         )
 
     def fold(self) -> None:
@@ -94,15 +94,18 @@ class Network(nn.Module):
         super().__init__()
         self.blocks = nn.ModuleList(PlainBlock(block, size, wirings=wirings) for block, size in plan.sizes())
         self.head = nn.Linear(plan.blocks[-1].out_channels, plan.classes)
+        self.resized = plan.resized
 
     def features(self, x: Tensor, stop: int) -> Tensor:
-        """Return the output of the first `stop` blocks for images (N, C, H, W)."""
+        """Return the output of the first `stop` blocks for images (N, C, H, W); the images themselves for none."""
+        x = resized(x, self.resized if stop else None)
         for block in list(self.blocks)[:stop]:
             x = block(x)
         return x
 
     def tail(self, x: Tensor, start: int) -> Tensor:
-        """Return the logits (N, classes) from the output of the first `start` blocks."""
+        """Return the logits (N, classes) from the output of the first `start` blocks, or from images for none."""
+        x = resized(x, None if start else self.resized)
         for block in list(self.blocks)[start:]:
             x = block(x)
         logits: Tensor = self.head(x.mean((2, 3)))
@@ -111,6 +114,7 @@ class Network(nn.Module):
     def noting(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the logits (N, classes) of images (N, C, H, W), and all activations by name."""
         activations: dict[str, Tensor] = {}
+        x = resized(x, self.resized)
         for block in self.blocks:
             x = block.noting(x, activations)  # type: ignore[operator]
         activations[POOLED] = x.mean((2, 3))

@@ -23,6 +23,7 @@ from nas_service.errors import InvalidRequestError
 from nas_service.pair_space import PairSpace
 from nas_service.plan import NetworkPlan, PairPlan
 from workers.bank import Slice, bank_shapes, block_slices, crop, initial_weight, section, tail_slices
+from workers.joints import JOINTS, resized
 from workers.network import BATCH_NORM_EPS, ConvUnit, Network, Pair, TailNetwork
 from workers.triangle import POOLED, noted, output_name, tail_features
 from workers.wiring import Unit, resolve, wiring_for
@@ -99,6 +100,8 @@ class Supernet(nn.Module):
             )
 
     def _run(self, x: Tensor, plan: NetworkPlan, start: int, stop: int | None = None) -> Tensor:
+        if not start and stop != 0:
+            x = resized(x, plan.resized)
         for block, parts in block_slices(plan)[start:stop]:
             x = wiring_for(self.wirings, block.kind)(self._units(parts), x)
         return x
@@ -117,7 +120,9 @@ class Supernet(nn.Module):
         return [self._unit(part) for part in parts]
 
     def _unit(self, part: Slice) -> Unit:
-        return partial(_add if part.record.operation == "add" else self._convolve, part)
+        if part.record.operation == "conv":
+            return partial(self._convolve, part)
+        return partial(JOINTS[part.record.operation], part.record)
 
     def _convolve(self, part: Slice, x: Tensor) -> Tensor:
         record = part.record
@@ -145,8 +150,3 @@ class Supernet(nn.Module):
                     unit.norm.bias.copy_(section(self.shifts[part.norm], count, start=start))
         network.head.weight.copy_(self.heads[plan.head][:, : network.head.in_features])
         network.head.bias.copy_(self.biases[plan.head])
-
-
-def _add(part: Slice, x: Tensor, shortcut: Tensor) -> Tensor:
-    y = x + shortcut
-    return F.relu_(y) if part.record.activation else y

@@ -2,7 +2,9 @@
 
 A wiring is given one callable per layer record of `nas_service.block.unfold`, in the same order, and the block's input.
 Convolution units map a tensor to a tensor (convolution, BatchNorm, ReLU where the record says so); an `add` unit maps
-two tensors to their sum (and ReLU). The plain network and the supernet share these functions.
+two tensors to their sum (and ReLU), a `pool` unit a tensor to its means (N, C, 1, 1), and a `scale` unit a tensor and
+a gate (N, C, 1, 1) to their product, the gate under a hard sigmoid. The plain network and the supernet share these
+functions; in a triangular pair they join parts of tensors, so a wiring does nothing to a tensor but hand it to units.
 """
 
 from __future__ import annotations
@@ -39,7 +41,33 @@ def inverted(units: Sequence[Unit], x: Tensor) -> Tensor:
     return add[0](y, x) if add else y
 
 
-WIRINGS: dict[str, Wiring] = {"conv": chain, "separable": chain, "residual": residual, "inverted": inverted}
+def gated(units: Sequence[Unit], x: Tensor) -> Tensor:
+    """Scale `x` by what pooling, squeezing and exciting make of it."""
+    pool, squeeze, excite, scale = units
+    return scale(x, excite(squeeze(pool(x))))
+
+
+def separable_se(units: Sequence[Unit], x: Tensor) -> Tensor:
+    """Filter, scale, mix."""
+    depthwise, *gate, pointwise = units
+    return pointwise(gated(gate, depthwise(x)))
+
+
+def inverted_se(units: Sequence[Unit], x: Tensor) -> Tensor:
+    """Expand, filter, scale, project; the input is added if there is an `add` unit."""
+    expand, depthwise, project, *add = (*units[:2], *units[6:])
+    y = project(gated(units[2:6], depthwise(expand(x))))
+    return add[0](y, x) if add else y
+
+
+WIRINGS: dict[str, Wiring] = {
+    "conv": chain,
+    "separable": chain,
+    "separable_se": separable_se,
+    "residual": residual,
+    "inverted": inverted,
+    "inverted_se": inverted_se,
+}
 
 
 def resolve(wiring: str) -> Mapping[str, Wiring]:
