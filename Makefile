@@ -6,12 +6,14 @@ STAMP := $(VENV)/.installed
 SOURCES := nas_service workers edge_agent cluster
 KEEP ?=
 OUT ?= demo
+NAMES ?=
 
-.PHONY: help install demo test test-fast check format docs clean
+.PHONY: help install demo test test-fast bench check format docs clean
 
 help:
 	@echo "make demo     the main job end to end on this machine (KEEP=0: do not stay for the dashboard)"
 	@echo "make test     the whole test suite; make test-fast: without the slow part"
+	@echo "make bench    the benchmarks of docs/benchmarks.md (NAMES='L8 L9': only these)"
 	@echo "make check    formatter, linter, types, import rules"
 	@echo "make format   let the formatter and linter mend what they can"
 	@echo "make docs     write docs/cli.md anew from the commands' help"
@@ -35,6 +37,9 @@ test: $(STAMP)
 
 test-fast: $(STAMP)
 	$(BIN)/python -m pytest -m "not slow"
+
+bench: $(STAMP)
+	$(BIN)/python -m cluster.benchmarks $(NAMES)
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -1,0 +1,44 @@
+"""`python -m cluster.benchmarks [NAME...]`: run benchmarks and print their table, or JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from cluster.benchmarks.learning import escalation, evaluation, sandwich_step
+from cluster.benchmarks.ranking import shared_weights
+from cluster.benchmarks.row import Benchmark, Row
+
+BENCHMARKS: dict[str, Benchmark] = {"L5": escalation, "L8": sandwich_step, "L7": shared_weights, "L9": evaluation}
+
+
+@click.command()
+@click.argument("names", nargs=-1, type=click.Choice(list(BENCHMARKS)))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def main(names: tuple[str, ...], as_json: bool) -> None:
+    """Run the benchmarks NAMES, by default all of them; figures are ratios measured in this run."""
+    console = Console(stderr=True)
+    chosen = names or tuple(BENCHMARKS)
+    rows = [row for name in track(chosen, description="benchmarks", console=console) for row in BENCHMARKS[name]()]
+    if as_json:
+        json.dump([row.to_dict() for row in rows], sys.stdout, indent=2)
+        sys.stdout.write("\n")
+        return
+    Console().print(_table(rows))
+
+
+def _table(rows: list[Row]) -> Table:
+    table = Table("", "figure", "value", "must", "aim", "reached", "how", title="ratios measured in this run")
+    for row in rows:
+        aim = "" if row.aim is None else f"{row.aim:g}"
+        table.add_row(row.name, row.figure, f"{row.value:.3f}", f"{row.must:g}", aim, row.verdict, row.detail)
+    return table
+
+
+if __name__ == "__main__":
+    main()
