@@ -415,12 +415,16 @@ class EnrolmentAnswer(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promise(Record):
-    """What an operating point promises: shares in [0, 1]; expected and worst cost by objective, such as `macs`."""
+    """What an operating point promises: shares in [0, 1]; expected and worst cost by objective, such as `macs`.
+
+    `n` images say so, None where that is not known: a drift monitor's band is the wider, the fewer there were.
+    """
 
     accuracy: float
     escalation_rate: float
     expected_cost: dict[str, float] = dataclasses.field(default_factory=dict)
     worst_cost: dict[str, float] = dataclasses.field(default_factory=dict)
+    n: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Bundles: everything a board needs to run one candidate, in a zip whose bytes depend on its content alone.
 
-Thresholds are chosen on the calibration split; only then is the test split run, once, for the figures beside them.
+Router, temperature and thresholds are chosen on the calibration split (workers/routing/choice.py); only then is the
+test split run, once, for the figures beside them.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from workers.data.splits import Splits
 from workers.evaluation import BATCH, Outputs, infer
 from workers.export import export_pair
 from workers.network import Pair
-from workers.operating_points import DEFAULT, choose_thresholds, operating_points
+from workers.operating_points import DEFAULT, operating_points
+from workers.routing.choice import Routing, RoutingOptions, choose_routing
 
 PARITY_IMAGES = 64
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can hold
@@ -36,13 +38,14 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can hold
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
-    """A bundle's zip, its manifest, its graphs by half, and the curves that its figures come from."""
+    """A bundle's zip, its manifest, its graphs by half, the curves behind its figures, and notes for the user."""
 
     data: bytes = field(repr=False)
     manifest: Manifest
     models: dict[str, bytes] = field(repr=False)
     calibration: Curve = field(repr=False)
     test: Curve = field(repr=False)
+    notes: tuple[str, ...] = ()
 
 
 def build_bundle(
@@ -52,6 +55,7 @@ def build_bundle(
     *,
     router: str,
     candidate: str,
+    routing: RoutingOptions | None = None,
     costs: Mapping[str, tuple[float, float]] | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> Bundle:
@@ -61,8 +65,9 @@ def build_bundle(
         pair: In eval mode, with BatchNorm statistics; what is scored here is what is exported.
         dataset: The data set that the splits index.
         splits: Calibration chooses the thresholds; test is run once, afterwards.
-        router: The score that decides.
+        router: The score that decides; `learned` is fitted here.
         candidate: The candidate's id.
+        routing: What is fitted beside the usual thresholds; None: the defaults.
         costs: Objective, such as `latency_ms@rpi5`, to the little's cost and what the tail adds; `macs` is known here.
         provenance: Job, seed and whatever else says where the pair came from; JSON-able.
 
@@ -74,27 +79,32 @@ def build_bundle(
     priced = {"macs": (float(plan.little_macs), float(plan.tail_macs)), **(costs or {})}
     images, labels = _rows(dataset.train_images, splits.calibration), _rows(dataset.train_labels, splits.calibration)
     outputs = _outputs(pair, dataset, images, labels)
-    calibration = outputs.curve(router)
-    thresholds = choose_thresholds(calibration)
+    chosen = choose_routing(outputs, router=router, options=routing)
+    graphs = export_pair(pair, router=chosen.router)
     tested = _outputs(pair, dataset, dataset.test_images[splits.test], dataset.test_labels[splits.test])
-    test = tested.curve(router, at=[t for t in thresholds.values() if not isinstance(t, str)])
-    points = operating_points(thresholds, calibration=calibration, test=test, costs=priced)
-    graphs = export_pair(pair, router=router)
-    default = next(point for point in points if point.name == DEFAULT)
+    test = tested.scored(chosen.router)
+    points = operating_points(chosen.thresholds, calibration=chosen.calibration, test=test, costs=priced)
     files = {
         "little.onnx": graphs.little,
         "big.onnx": graphs.big,
-        "parity.npz": _parity(images, outputs, router=router, threshold=default.threshold),
+        "parity.npz": _parity(images, outputs, chosen),
     }
-    origin = {**(provenance or {}), "split_hashes": splits.hashes, "dataset": dataset.name, "versions": _versions()}
+    origin = {
+        **(provenance or {}),
+        "split_hashes": splits.hashes,
+        "dataset": dataset.name,
+        "routing": chosen.fit,
+        "versions": _versions(),
+    }
     manifest = _manifest(pair, dataset, files, points, router=router, candidate=candidate, provenance=origin)
     text = json.dumps(manifest.to_dict(), indent=2, sort_keys=True, allow_nan=False).encode()
     return Bundle(
         data=_zip({"bundle.json": text, **files}),
         manifest=manifest,
         models={"little": graphs.little, "big": graphs.big},
-        calibration=calibration,
-        test=test,
+        calibration=chosen.calibration.curve,
+        test=test.curve,
+        notes=chosen.notes,
     )
 
 
@@ -140,19 +150,18 @@ def _manifest(
     )
 
 
-def _parity(images: Tensor, outputs: Outputs, *, router: str, threshold: Any) -> bytes:
+def _parity(images: Tensor, outputs: Outputs, routing: Routing) -> bytes:
     """Return parity.npz: calibration images, spread over the scores so that both routes are among them."""
-    scores = outputs.scores(router)
+    scored = outputs.scored(routing.router)
+    scores = scored.outcomes.scores
     order = np.argsort(scores, kind="stable")
     chosen = np.unique(order[np.linspace(0, len(order) - 1, min(PARITY_IMAGES, len(order))).round().astype(int)])
-    limits = {"never": -np.inf, "always": np.inf}
-    limit = limits[threshold] if isinstance(threshold, str) else threshold
     arrays = {
         "images": np.ascontiguousarray(_rows(images, chosen).permute(0, 2, 3, 1).numpy()),
         "little_logits": outputs.little_logits.numpy()[chosen].astype(np.float32),
         "big_logits": outputs.escalated_logits.numpy()[chosen].astype(np.float32),
         "scores": scores[chosen].astype(np.float32),
-        "routes": (scores[chosen] < limit).astype(np.uint8),
+        "routes": scored.escalated(routing.thresholds[DEFAULT])[chosen].astype(np.uint8),
     }
     return _zip({f"{name}.npy": _npy(array) for name, array in arrays.items()})
 

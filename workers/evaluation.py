@@ -24,7 +24,10 @@ from workers.data.dataset import Dataset
 from workers.data.splits import Splits
 from workers.errors import UncalibratedError
 from workers.network import Pair, UnitBlock
-from workers.routers import SCORES, score_function
+from workers.protocol.outcomes import Outcomes
+from workers.routers import LEARNED, SCORES, Router, check_router
+from workers.routing.learned import FOLDS, RouterData, can_learn, crossfit_scores, fit_learned_router, untaught_router
+from workers.routing.scored import Scored
 from workers.supernet import Supernet
 
 RECALIBRATION_IMAGES = 2000
@@ -104,13 +107,59 @@ class Outputs:
         """(N,) whether the escalated prediction is right."""
         return np.asarray(self.escalated_logits.argmax(1).numpy() == self.labels)
 
-    def scores(self, router: str) -> NDArray[np.float32]:
-        """Return (N,) the scores of `router`."""
-        return np.asarray(score_function(router)(self.little_logits).numpy())
+    @property
+    def benefit(self) -> Tensor:
+        """(N,) whether the little is wrong and the escalated prediction right: what a learned router foretells."""
+        return torch.from_numpy(self.big_correct & ~self.little_correct)
 
-    def curve(self, router: str, *, at: Iterable[float] = ()) -> Curve:
-        """Return accuracy and escalation rate at every threshold of `router`, and at those given in `at`."""
-        return Curve.from_outputs(self.scores(router), self.little_correct, self.big_correct, at=at)
+    def rows(self, index: NDArray[np.int64]) -> Outputs:
+        """Return the outputs of these images alone."""
+        at = torch.from_numpy(index)
+        return Outputs(
+            little_logits=self.little_logits[at], escalated_logits=self.escalated_logits[at], labels=self.labels[index]
+        )
+
+    def fitted(self, router: str) -> Router:
+        """Return `router`, ready to score; `learned` is fitted on all of these outputs.
+
+        Its own scores of these outputs look better than they are: thresholds for it need others, or `scores`.
+        """
+        check_router(router)
+        if router != LEARNED:
+            return Router(name=router)
+        if not can_learn(self.benefit):
+            return Router(name=LEARNED, learned=untaught_router(self.little_logits.shape[1]))
+        return Router(name=LEARNED, learned=fit_learned_router(self._router_data()))
+
+    def scores(self, router: str) -> NDArray[np.float32]:
+        """Return (N,) the scores of `router`; those of `learned` are cross-fitted.
+
+        The search scores candidates on the very outputs that its router learns from. On them the router would know
+        which inputs escalation mended, so each input is scored by a router that was fitted on the other folds. Outputs
+        of the weights split would not do instead: there the little is hardly ever wrong, and the labels vanish.
+        """
+        if router != LEARNED:
+            return Router(name=router).scores(self.little_logits)
+        if not can_learn(self.benefit, folds=FOLDS):
+            return untaught_router(self.little_logits.shape[1]).scores(self.little_logits)
+        return crossfit_scores(self._router_data())
+
+    def _router_data(self) -> RouterData:
+        return RouterData(logits=self.little_logits, benefit=self.benefit)
+
+    def curve(self, router: str) -> Curve:
+        """Return accuracy and escalation rate at every threshold of `router`."""
+        return Curve.from_outputs(self.scores(router), self.little_correct, self.big_correct)
+
+    def scored(self, router: Router) -> Scored:
+        """Return what routing by `router` depends on; a learned one must have been fitted on other images."""
+        outcomes = Outcomes(
+            scores=router.scores(self.little_logits),
+            little_correct=self.little_correct,
+            escalated_correct=self.big_correct,
+        )
+        predicted = self.little_logits.argmax(1).numpy()
+        return Scored(outcomes=outcomes, predicted=predicted, classes=self.little_logits.shape[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -19,9 +19,10 @@ from workers.bundle import build_bundle
 from workers.checkpoint import Checkpoint, load_weights
 from workers.data.dataset import Dataset
 from workers.data.splits import Splits
-from workers.evaluation import EvaluationContext, EvaluationData, evaluate, recalibrate
+from workers.evaluation import Evaluation, EvaluationContext, EvaluationData, evaluate, recalibrate
 from workers.export import export_big, export_little
 from workers.network import Pair
+from workers.routing.choice import RoutingOptions
 from workers.supernet import Supernet
 from workers.train_config import TrainConfig
 from workers.training import fine_tune
@@ -65,6 +66,7 @@ class FinalistReport:
         accuracies: `little` and `big` in percent of the `n` test images.
         calibration_curve: `Curve.to_bytes`.
         test_curve: `Curve.to_bytes`.
+        notes: What was asked for and could not be had, in words.
         seconds: `fine_tune`, `bundle` and `total`.
     """
 
@@ -76,6 +78,7 @@ class FinalistReport:
     accuracies: dict[str, float] = field(default_factory=dict)
     calibration_curve: bytes | None = field(default=None, repr=False)
     test_curve: bytes | None = field(default=None, repr=False)
+    notes: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -126,7 +129,7 @@ class EvaluatorCore:
             evaluation = evaluate(self._supernet, self.space.plan(architecture), self._context)
             curve = evaluation.outputs.curve(router)
             exporting = time.perf_counter()
-            models = _export(evaluation.pair, router=router, halves=export)
+            models = _export(evaluation, router=router, halves=export)
         except Exception as error:
             return CandidateReport(status="failed", error=_reason(error), split_hashes=self._split_hashes)
         finished = time.perf_counter()
@@ -148,6 +151,7 @@ class EvaluatorCore:
         dataset: Dataset,
         splits: Splits,
         tuning: TrainConfig | None = None,
+        routing: RoutingOptions | None = None,
         costs: Mapping[str, tuple[float, float]] | None = None,
         provenance: Mapping[str, Any] | None = None,
     ) -> FinalistReport:
@@ -160,6 +164,7 @@ class EvaluatorCore:
             dataset: The whole data set.
             splits: Its splits; the test split is run once.
             tuning: How to fine-tune; None keeps the supernet's weights.
+            routing: What is fitted beside the usual thresholds; None: the defaults.
             costs: Measured costs by objective: the little's, and what the tail adds.
             provenance: What else the bundle says of its origin.
         """
@@ -169,7 +174,14 @@ class EvaluatorCore:
             tuned = time.perf_counter()
             origin = {**(provenance or {}), "fine_tune": None if tuning is None else tuning.to_dict()}
             bundle = build_bundle(
-                pair, dataset, splits, router=router, candidate=candidate, costs=costs, provenance=origin
+                pair,
+                dataset,
+                splits,
+                router=router,
+                candidate=candidate,
+                routing=routing,
+                costs=costs,
+                provenance=origin,
             )
         except Exception as error:
             return FinalistReport(status="failed", error=_reason(error))
@@ -182,6 +194,7 @@ class EvaluatorCore:
             accuracies=_percent(bundle.test),
             calibration_curve=bundle.calibration.to_bytes(),
             test_curve=bundle.test.to_bytes(),
+            notes=bundle.notes,
             seconds={"fine_tune": tuned - started, "bundle": finished - tuned, "total": finished - started},
         )
 
@@ -198,12 +211,12 @@ class EvaluatorCore:
         return pair
 
 
-def _export(pair: Pair, *, router: str, halves: Collection[Half]) -> dict[str, bytes]:
+def _export(evaluation: Evaluation, *, router: str, halves: Collection[Half]) -> dict[str, bytes]:
     models: dict[str, bytes] = {}
     if "little" in halves:
-        models["little"] = export_little(pair, router=router)
+        models["little"] = export_little(evaluation.pair, router=evaluation.outputs.fitted(router))
     if "big" in halves:
-        models["big"] = export_big(pair)
+        models["big"] = export_big(evaluation.pair)
     return models
 
 

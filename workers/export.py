@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from nas_service.errors import InvalidRequestError
 from workers.errors import UncalibratedError
 from workers.network import Pair
-from workers.routers import score_function
+from workers.routers import Router
+from workers.routing.score_graph import with_learned_router
 
 OPSET = 17
 IR_VERSION = 8
@@ -49,9 +50,9 @@ class _Reads(dict[str, Tensor]):
 
 
 class _LittleGraph(nn.Module):
-    def __init__(self, pair: Pair, router: str, names: Sequence[str]) -> None:
+    def __init__(self, pair: Pair, router: Router, names: Sequence[str]) -> None:
         super().__init__()
-        self.pair, self.score, self.names = pair, score_function(router), names
+        self.pair, self.score, self.names = pair, router.score, names
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         logits, carried = self.pair.answer(image)
@@ -67,18 +68,32 @@ class _BigGraph(nn.Module):
         return self.pair.escalate(dict(zip(self.names, inputs[:-1], strict=True)), inputs[-1])
 
 
-def export_pair(pair: Pair, *, router: str) -> ExportedPair:
+def export_pair(pair: Pair, *, router: str | Router) -> ExportedPair:
     """Return both graphs of a recalibrated `pair`; `router` is the score computed in the little's."""
     return ExportedPair(little=export_little(pair, router=router), big=export_big(pair))
 
 
-def export_little(pair: Pair, *, router: str) -> bytes:
+def export_little(pair: Pair, *, router: str | Router) -> bytes:
     """Return the little's graph, with the router's score, as an ONNX file.
+
+    A temperature and a learned router are nodes of it, in float32. The latter's are named `router/...` and can be put
+    into a quantised graph by `with_learned_router`, too.
+
+    Args:
+        pair: Recalibrated.
+        router: A name, or the fitted router; `learned` has to be fitted.
 
     Raises:
         UncalibratedError: if a BatchNorm has no statistics.
-        InvalidRequestError: unknown router.
+        InvalidRequestError: unknown or unfitted router, or one that was fitted on another pair's kind of outputs.
     """
+    ready = Router(name=router) if isinstance(router, str) else router
+    if ready.learned is None:
+        return _export_little(pair, router=ready)
+    return with_learned_router(_export_little(pair, router=Router(name="margin")), ready.learned)
+
+
+def _export_little(pair: Pair, *, router: Router) -> bytes:
     plain = _portable(pair)
     names = [name for name in _carried(plain) if name != "image"]
     outputs = ["logits", "score", *names]

@@ -11,6 +11,7 @@ import numpy as np
 
 from edge_agent.records import OperatingPoint, Promise
 from nas_service.curve import Curve, Threshold
+from workers.routing.scored import PointThreshold, Scored
 
 DROPS = (0.0, 0.2, 0.5, 1.0)  # percentage points below the escalated accuracy
 DEFAULT = "iso-0.5"
@@ -30,22 +31,22 @@ def choose_thresholds(calibration: Curve) -> dict[str, Threshold]:
     return {name: calibration.threshold(index) for name, index in indices.items()}
 
 
-def promise(curve: Curve, threshold: Threshold, *, costs: Costs) -> Promise:
-    """Return accuracy, escalation rate and costs that routing by `threshold` has on the split of `curve`."""
-    index = curve.index_of(threshold)
-    rate = float(curve.escalation_rate[index])
+def promise(scored: Scored, threshold: PointThreshold, *, costs: Costs) -> Promise:
+    """Return accuracy, escalation rate and costs that routing by `threshold` has on the images of `scored`."""
+    rate = scored.rate(threshold)
     return Promise(
-        accuracy=float(curve.accuracy[index]),
+        accuracy=scored.accuracy(threshold),
         escalation_rate=rate,
         expected_cost={name: little + rate * tail for name, (little, tail) in costs.items()},
         worst_cost={name: little + tail for name, (little, tail) in costs.items()},
+        n=scored.n,
     )
 
 
 def operating_points(
-    thresholds: Mapping[str, Threshold], *, calibration: Curve, test: Curve | None, costs: Costs
+    thresholds: Mapping[str, PointThreshold], *, calibration: Scored, test: Scored | None, costs: Costs
 ) -> tuple[OperatingPoint, ...]:
-    """Return the operating points with their promise on the calibration split and, if given, their test figures."""
+    """Return the operating points with their promise on calibration images and, if given, their test figures."""
     return tuple(
         OperatingPoint(
             name=name,

@@ -55,7 +55,7 @@ def test_what_was_scored_is_what_is_exported(core, trained, data, context):
     [
         ({"coupling": "stem"}, "margin", "lacks gene"),
         ({}, "margin", "lacks gene"),
-        (None, "learned", "unknown router 'learned'"),
+        (None, "oracle", "unknown router 'oracle'; choose one of: msp, margin, entropy, learned"),
     ],
 )
 def test_a_failure_is_a_report_and_the_next_candidate_goes_on(core, architecture, router, reason):

@@ -136,7 +136,10 @@ def test_a_pair_without_statistics_is_not_exported(micro, export):
         export(Supernet(micro).extract(micro.plan(micro.extreme("stem", largest=True))))
 
 
-def test_an_unknown_router_is_refused(micro):
+@pytest.mark.parametrize(
+    ("router", "message"), [("oracle", "unknown router 'oracle'"), ("learned", "'learned' without a fitted module")]
+)
+def test_a_router_that_cannot_be_put_into_a_graph_is_refused(micro, router, message):
     pair, _ = calibrated(micro, micro.plan(micro.extreme("stem", largest=True)))
-    with pytest.raises(InvalidRequestError, match="unknown router 'learned'"):
-        export_little(pair, router="learned")
+    with pytest.raises(InvalidRequestError, match=message):
+        export_little(pair, router=router)

@@ -78,9 +78,12 @@ class LearnedRouter(nn.Module):
 
     def forward(self, logits: Tensor, pooled: Tensor | None = None) -> Tensor:
         """Return (N,) scores, higher is surer; escalate when `score < threshold`."""
-        values = (self.features(logits, pooled) - self.mean) / self.scale
-        log_odds: Tensor = self.body(values)
+        log_odds: Tensor = self.body(self.standardised(logits, pooled))
         return -log_odds[:, 0]
+
+    def standardised(self, logits: Tensor, pooled: Tensor | None = None) -> Tensor:
+        """Return (N, size) what the body reads."""
+        return (self.features(logits, pooled) - self.mean) / self.scale
 
     def scores(self, logits: Tensor, pooled: Tensor | None = None) -> NDArray[np.float32]:
         """Return (N,) scores as an array."""
@@ -119,6 +122,27 @@ def fit_learned_router(data: RouterData, *, kind: str = "logistic", seed: int = 
     return router.eval()
 
 
+def untaught_router(classes: int) -> LearnedRouter:
+    """Return a logistic router that nothing was learned for: its score is the margin of the two best log-probabilities.
+
+    It stands in where held-out data hold too few inputs that escalation mends, in the same graph as a fitted one.
+    """
+    features = RouterFeatures(classes=classes)
+    body = nn.Linear(features.size, 1)
+    with torch.no_grad():
+        body.weight.zero_()
+        body.bias.zero_()
+        body.weight[0, features.top] = -1.0  # the first margin follows the top probabilities
+    return LearnedRouter(features, body).eval()
+
+
+def can_learn(benefit: Tensor, *, folds: int = 1) -> bool:
+    """Return whether a router can be fitted on inputs of this `benefit` (N,), or on all folds but one of them."""
+    rarer = min(int(benefit.sum()), len(benefit) - int(benefit.sum()))
+    left_out = -(-rarer // folds) if folds > 1 else 0
+    return rarer - left_out >= MIN_OF_EACH
+
+
 def crossfit_scores(
     data: RouterData, *, kind: str = "logistic", seed: int = 0, folds: int = FOLDS
 ) -> NDArray[np.float32]:
@@ -147,10 +171,12 @@ def crossfit_scores(
 def _minimise(router: LearnedRouter, logits: Tensor, pooled: Tensor | None, benefit: Tensor, *, decay: float) -> None:
     parameters = list(router.body.parameters())
     optimiser = torch.optim.LBFGS(parameters, max_iter=ITERATIONS, line_search_fn="strong_wolfe")
+    with torch.no_grad():
+        values = router.standardised(logits, pooled)
 
     def _closure() -> Tensor:
         optimiser.zero_grad()
-        fit = nn.functional.binary_cross_entropy_with_logits(-router(logits, pooled), benefit)
+        fit = nn.functional.binary_cross_entropy_with_logits(router.body(values)[:, 0], benefit)
         weights = [p for p in parameters if p.ndim > 1]
         loss = fit + decay * torch.stack([weight.square().sum() for weight in weights]).sum()
         loss.backward()
