@@ -1,1 +1,1 @@
-"""The bench: systems of one preset, trained at equal budgets and judged by the protocol. Torch-free but for its cells."""
+"""The bench: systems of one preset, trained at equal budgets and judged by the protocol."""

@@ -1,6 +1,6 @@
 """What the bench compares: a system is trained in phases, then gives logits of every exit on one split at a time.
 
-A static net has one exit, a pair two (the little, then the escalated answer), an early-exit net as many as it has heads.
+A static net has one exit, a pair two (the little, then the escalated answer), an early-exit net one for every head.
 """
 
 from __future__ import annotations

@@ -8,13 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from nas_service.errors import ConflictError, InvalidRequestError
-from workers.protocol.choices import FrozenChoices
 from workers.protocol.record import Record
 
 T = TypeVar("T")
+
+
+class Choices(Protocol):
+    """What a system's test outputs are handed out against, such as `FrozenChoices`."""
+
+    @property
+    def system(self) -> str:
+        """Its name."""
+
+    @property
+    def sha256(self) -> str:
+        """Digest of every choice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +68,7 @@ class SealedTest(Generic[T]):
         """Every opening so far, in order."""
         return tuple(self._openings.values())
 
-    def open(self, choices: FrozenChoices) -> T:
+    def open(self, choices: Choices) -> T:
         """Return the test outputs of the system whose choices these are.
 
         An opening that came to nothing (the process died, or `run` failed) may be repeated with the very same choices:

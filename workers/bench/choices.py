@@ -1,0 +1,172 @@
+"""Everything chosen for one system: thresholds and temperature on calibration, the router on validation.
+
+A function of the outputs on those two splits alone, so that no choice can have seen a test image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nas_service.errors import InvalidRequestError
+from workers.bench.exit_choices import ExitChoices, freeze_exits
+from workers.bench.scoring import RANDOM, LearnedWeights, learn, scores_of
+from workers.bench.system import ExitCosts, SystemOutputs
+from workers.protocol.area import normalised_area
+from workers.protocol.choices import FrozenChoices, freeze
+from workers.protocol.outcomes import CachedOutputs, Outcomes, PathCosts
+from workers.protocol.record import Record
+from workers.routers import LEARNED, SCORES
+from workers.routing.features import TOP
+from workers.routing.temperature import fit_temperature
+
+CALIBRATION_SEED, TEST_SEED = 0, 1  # of the random router's scores
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SystemChoices(Record):
+    """A system's choices.
+
+    Attributes:
+        system: The cell's name.
+        macs: Cumulative MACs of every exit.
+        reference_macs: That savings are counted against.
+        temperature: Of exit 0's softmax.
+        routers: Of a pair: its choices under each router.
+        learned: The learned router's weights; None if there was too little to learn.
+        exits: Of a net with more than two exits: its choices under each router.
+        validation_areas: nAUC of each router on validation; None where all routers are equal.
+        router: The one of the largest nAUC there; None of a static net.
+        version: Of this format.
+    """
+
+    system: str
+    macs: tuple[float, ...]
+    reference_macs: float
+    temperature: float
+    routers: tuple[FrozenChoices, ...] = ()
+    learned: LearnedWeights | None = None
+    exits: tuple[ExitChoices, ...] = ()
+    validation_areas: Mapping[str, float | None]
+    router: str | None
+    version: int = VERSION
+
+    @property
+    def sha256(self) -> str:
+        """Digest of every choice."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> SystemChoices:
+        """Return the choices that `to_dict` wrote; InvalidRequestError for another format."""
+        if values.get("version") != VERSION:
+            raise InvalidRequestError(
+                f"choices of format {values.get('version')!r} but this code reads {VERSION}; use the code they are of"
+            )
+        learned = values["learned"]
+        return cls(
+            **{
+                name: values[name] for name in ("system", "reference_macs", "temperature", "validation_areas", "router")
+            },
+            macs=tuple(values["macs"]),
+            routers=tuple(FrozenChoices.from_dict(v) for v in values["routers"]),
+            learned=None if learned is None else LearnedWeights.from_dict(learned),
+            exits=tuple(ExitChoices.from_dict(v) for v in values["exits"]),
+        )
+
+    def test_scores(self, router: str, test: CachedOutputs) -> np.ndarray:
+        """Return (N,) the scores of one of the frozen routers on test outputs."""
+        return scores_of(router, test, temperature=self.temperature, learned=self.learned, seed=TEST_SEED)
+
+    def frozen(self, router: str) -> FrozenChoices:
+        """Return a pair's choices under a router."""
+        return next(choices for choices in self.routers if choices.router == router)
+
+
+def freeze_system(
+    system: str, held_out: Mapping[str, SystemOutputs], *, costs: ExitCosts, budgets: Sequence[float]
+) -> SystemChoices:
+    """Return every choice of a system.
+
+    Args:
+        system: The cell's name.
+        held_out: Outputs on `validation` and `calibration`.
+        costs: Of its exits.
+        budgets: Average MACs to choose thresholds for.
+
+    Raises:
+        InvalidRequestError: costs of another number of exits.
+    """
+    calibration, exits = held_out["calibration"], len(held_out["calibration"].logits)
+    if exits != len(costs.macs):
+        raise InvalidRequestError(f"{system} has {exits} exits but MACs of {len(costs.macs)}; mend its costs()")
+    shared = {
+        "system": system,
+        "macs": costs.macs,
+        "reference_macs": costs.reference_macs,
+        "temperature": fit_temperature(calibration.logits[0], calibration.labels).value,
+    }
+    if exits == 1:
+        return SystemChoices(**shared, validation_areas={}, router=None)
+    if exits > 2:
+        multi = freeze_exits(calibration, held_out["validation"], costs=costs, budgets=budgets)
+        areas = {choices.router: choices.validation_area for choices in multi}
+        return SystemChoices(**shared, exits=multi, validation_areas=areas, router=_best(areas))
+    return _freeze_pair(shared, held_out, costs=costs, budgets=budgets)
+
+
+def pair_outputs(outputs: SystemOutputs) -> CachedOutputs:
+    """Return the outputs of a system of two exits as a pair's."""
+    little, escalated = outputs.logits
+    return CachedOutputs(little_logits=little, escalated_logits=escalated, labels=outputs.labels)
+
+
+def path_costs(costs: ExitCosts, *, router: str) -> PathCosts:
+    """Return what a pair's paths cost in MACs; formulas multiply nothing, a learned router once for every feature."""
+    little, whole = costs.macs
+    return PathCosts(
+        little=little,
+        tail=whole - little,
+        big=costs.reference_macs,
+        router=2.0 * TOP if router == LEARNED else 0.0,
+    )
+
+
+def _freeze_pair(
+    shared: dict[str, Any], held_out: Mapping[str, SystemOutputs], *, costs: ExitCosts, budgets: Sequence[float]
+) -> SystemChoices:
+    calibration, validation = pair_outputs(held_out["calibration"]), pair_outputs(held_out["validation"])
+    found = learn(calibration)
+    learned = None if found is None else found[0]
+    frozen, areas = [], {}
+    for router in (*SCORES, *([LEARNED] if found else []), RANDOM):
+        fixed = {"temperature": shared["temperature"], "learned": learned, "seed": CALIBRATION_SEED}
+        scores = found[1] if found and router == LEARNED else scores_of(router, calibration, **fixed)
+        frozen.append(
+            freeze(
+                shared["system"],
+                calibration=calibration.outcomes(scores),
+                costs=path_costs(costs, router=router),
+                router=router,
+                budgets=budgets,
+                temperature=shared["temperature"],
+            )
+        )
+        if router != RANDOM:
+            areas[router] = normalised_area(_outcomes(validation, scores_of(router, validation, **fixed)))
+    return SystemChoices(**shared, routers=tuple(frozen), learned=learned, validation_areas=areas, router=_best(areas))
+
+
+def _outcomes(outputs: CachedOutputs, scores: np.ndarray) -> Outcomes:
+    return outputs.outcomes(scores)
+
+
+def _best(areas: Mapping[str, float | None]) -> str:
+    """Return the router of the largest area, the first of equals."""
+    return max(areas, key=lambda name: -1.0 if areas[name] is None else areas[name])

@@ -1,0 +1,78 @@
+"""`ours`: the preset's pair, both halves co-trained in one run, the little taught by the escalated answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from nas_service.errors import InvalidRequestError
+from workers.bench.outputs import recalibrated, run_exits
+from workers.bench.system import ExitCosts, Finished, Modules, Phase, Setting
+from workers.data.dataset import Dataset
+from workers.data.splits import Splits
+from workers.learner import Learner
+from workers.learners.sandwich import SandwichLearner
+from workers.protocol.budget import TrainingBudget, TrainingPhase
+from workers.supernet import Supernet
+
+PAIR = "pair"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FixedPair:
+    """One pair inside its supernet, so that what both halves slice stays shared."""
+
+    setting: Setting
+
+    @property
+    def name(self) -> str:
+        """The system's name."""
+        return self.setting.name
+
+    @property
+    def seed(self) -> int:
+        """Of all that is drawn."""
+        return self.setting.seed
+
+    def phases(self) -> tuple[Phase, ...]:
+        """Return the one phase."""
+        return (Phase(name=PAIR, learner=self._learner, config=self.setting.config),)
+
+    def costs(self) -> ExitCosts:
+        """Return the costs of the little, and of the little and the tail."""
+        pair = self.setting.pair
+        return ExitCosts(
+            macs=(float(pair.little_macs), float(pair.little_macs + pair.tail_macs)),
+            params=pair.params(),
+            big_macs=float(pair.big_macs),
+            weights_bytes=4 * pair.deployed_weights(),
+        )
+
+    def budget(self) -> TrainingBudget:
+        """Return the cost of both halves on every image."""
+        pair, config = self.setting.pair, self.setting.config
+        macs = float(pair.little_macs + pair.tail_macs)
+        return TrainingBudget(
+            phases=(TrainingPhase(name=PAIR, forward_macs=macs, images=config.epochs * self.setting.images),)
+        )
+
+    def finish(self, modules: Modules, dataset: Dataset, splits: Splits) -> Finished:
+        """Return the outputs of the extracted, recalibrated pair."""
+        pair = recalibrated(_supernet(modules[PAIR]).extract(self.setting.pair), dataset, splits)
+        return lambda split: run_exits(pair, dataset, splits, split)
+
+    def _learner(self, modules: Modules) -> Learner:
+        supernet = Supernet(self.setting.space, seed=self.seed)
+        return SandwichLearner.over_pair(supernet, self.setting.pair, self.setting.config)
+
+
+def make(setting: Setting) -> FixedPair:
+    """Return the system of a setting."""
+    return FixedPair(setting=setting)
+
+
+def _supernet(module: nn.Module) -> Supernet:
+    if not isinstance(module, Supernet):
+        raise InvalidRequestError(f"phase {PAIR!r} gave a {type(module).__name__}, not a supernet; train the cell anew")
+    return module

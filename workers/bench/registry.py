@@ -1,0 +1,42 @@
+"""Systems by name. A system is imported when it is asked for, and a user's own is named `package.module:function`."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+
+from nas_service.errors import InvalidRequestError
+from workers.bench.system import MakeSystem, Setting, System
+
+SYSTEMS: dict[str, str] = {
+    "ours": "workers.bench.fixed_pair:make",
+}
+
+
+def make_system(setting: Setting) -> System:
+    """Return the system that `setting` names; InvalidRequestError if there is none, or it cannot be imported."""
+    return _maker(setting.name)(setting)
+
+
+def check_system(name: str) -> None:
+    """Raise InvalidRequestError unless a system of this name can be made."""
+    _maker(name)
+
+
+def _maker(name: str) -> MakeSystem:
+    target = SYSTEMS.get(name, name if ":" in name else "")
+    if not target:
+        near = difflib.get_close_matches(name, SYSTEMS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ";"
+        raise InvalidRequestError(
+            f"no system is called {name!r}{hint} choose from: {', '.join(SYSTEMS)}, or package.module:function"
+        )
+    module, _, function = target.partition(":")
+    try:
+        maker: MakeSystem = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InvalidRequestError(
+            f"system {name!r} cannot be imported from {target}: {error}; give package.module:function that takes a "
+            "Setting and returns a System"
+        ) from None
+    return maker
