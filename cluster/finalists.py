@@ -15,13 +15,14 @@ from cluster.training_phase import StopRequestedError, Trained, answer_of, devic
 from edge_agent.records import Result
 from nas_service.candidate import Candidate, CandidateStatus
 from nas_service.front import adaptive_reference, hypervolume
-from nas_service.job import JobSpec
+from nas_service.job import Finalists, JobSpec
 from nas_service.measurement import MeasurementRequest, measurement_key
 from nas_service.store import Store
 from nas_service.store.job_record import Progress
 from nas_service.tune.ports import Measurer
 from nas_service.valuation import half_cost
 from workers.actors import EvaluatorActor
+from workers.routing.choice import Risk, RoutingOptions
 
 POLL_S = 0.5
 
@@ -47,6 +48,12 @@ def choose_finalists(candidates: Sequence[Candidate], *, objectives: Sequence[st
         chosen.append(by_id[best])
         covered = np.concatenate([covered, curves.pop(best)])
     return chosen
+
+
+def routing_options(wanted: Finalists) -> RoutingOptions:
+    """Return what is fitted for each bundle beside the usual thresholds."""
+    risk = None if wanted.risk is None else Risk(epsilon=wanted.risk.epsilon, delta=wanted.risk.delta)
+    return RoutingOptions(temperature=wanted.temperature, class_thresholds=wanted.class_thresholds, risk=risk)
 
 
 class FinalistPhase:
@@ -109,6 +116,7 @@ class FinalistPhase:
                 seed=spec.seed,
                 train_fraction=spec.supernet.train_fraction,
                 tuning=tuning,
+                routing=routing_options(spec.finalists),
                 costs=self._costs(candidate, keys),
                 provenance={
                     "job": self._job_id,
@@ -136,6 +144,10 @@ class FinalistPhase:
         self._store.candidates.update(
             replace(stored, finalist=True, bundle_sha256=self._store.files.put(report.bundle), final=final)
         )
+        for note in report.notes:
+            self._store.jobs.append_event(
+                self._job_id, "routing", f"{candidate.id}: {note}", {"candidate": candidate.id}
+            )
         self._store.jobs.append_event(
             self._job_id, "finalist", f"{candidate.id} is bundled", {"candidate": candidate.id, **report.accuracies}
         )

@@ -64,6 +64,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     predict.add_argument("--operating-point", metavar="NAME", help="default: the bundle's own")
     predict.add_argument("--json", action="store_true", help="for machines")
+    predict.add_argument(
+        "--drift",
+        action="store_true",
+        help="watch the escalation rate; ask the big net about every image while it is not as promised",
+    )
     return parser
 
 
@@ -116,7 +121,7 @@ def _predict(options: argparse.Namespace) -> int:
     from edge_agent.images import read_image
     from edge_agent.runtime import Pair
 
-    with Pair.load(options.path, operating_point=options.operating_point) as pair:
+    with Pair.load(options.path, operating_point=options.operating_point, drift=options.drift) as pair:
         for path in options.images:
             prediction = pair.predict(read_image(path))
             row: dict[str, Any] = {"image": path, **prediction.to_dict()}
@@ -125,6 +130,8 @@ def _predict(options: argparse.Namespace) -> int:
             else:
                 shown = f"{prediction.label}\t{max(prediction.probabilities):.3f}\t{prediction.route}"
                 print(f"{path}\t{shown}\t{prediction.latency_ms:.3f} ms")
+        if pair.drift is not None:
+            print(f"drift: {pair.drift.as_text()}", file=sys.stderr)
     return 0
 
 

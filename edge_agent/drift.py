@@ -90,6 +90,7 @@ class DriftMonitor:
             )
         self.band = band
         self.drift: Drift = "none"
+        self.seen, self.wanted = 0, 0
         self._alarm_at, self._recover_at = 2 * false_alarm_every, false_recovery_every
         self._alarms = {"low": _Detector(1 - band.low), "high": _Detector(band.high)}
         # Back from `low` is evidence for a rate above the lower limit, back from `high` for one below the upper.
@@ -97,6 +98,7 @@ class DriftMonitor:
 
     def observe(self, wants_escalation: bool) -> Drift:
         """Return the drift after one more input, for which the threshold said `wants_escalation`."""
+        self.seen, self.wanted = self.seen + 1, self.wanted + wants_escalation
         if self.drift != "low" and self._alarms["low"].observe(not wants_escalation) >= self._alarm_at:
             return self._enter("low")
         if self.drift != "high" and self._alarms["high"].observe(wants_escalation) >= self._alarm_at:
@@ -106,6 +108,16 @@ class DriftMonitor:
             if self._recoveries[self.drift].observe(is_for_recovery) >= self._recover_at:
                 return self._enter("none")
         return self.drift
+
+    def as_text(self) -> str:
+        """Return the state in one line."""
+        limits = f"{100 * self.band.low:.1f} to {100 * self.band.high:.1f} %"
+        verdict = {
+            "none": "none",
+            "low": "low: the net has become surer than at calibration, every image goes to the big",
+            "high": "high: the net has become less sure than at calibration, every image goes to the big",
+        }[self.drift]
+        return f"{verdict} ({self.wanted} of {self.seen} below the threshold; as promised: {limits})"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state as JSON-able values, so that evidence outlives a restart."""

@@ -3,8 +3,10 @@
     with Pair.load("bundle/", operating_point="iso-0.5") as pair:
         prediction = pair.predict(image)            # uint8 (H, W, C)
 
-The little net runs always, the big one only for images whose score is below the operating point's threshold. The
-bundle's files are described in edge_agent.bundle and edge_agent.records.Manifest, `parity.npz` in edge_agent.parity.
+The little net runs always, the big one only for images whose score is below the operating point's threshold. With
+`drift=True` the share of such images is watched, and while it is not what the operating point promised, every image
+goes to the big one (see edge_agent.drift). The bundle's files are described in edge_agent.bundle and
+edge_agent.records.Manifest, `parity.npz` in edge_agent.parity.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from edge_agent.bundle import Bundle
+from edge_agent.drift import Band, DriftMonitor, Fallback
 from edge_agent.errors import BundleError, WrongImageError
 from edge_agent.parity import ParityInputs, ParityReport, load_parity
 from edge_agent.records import InputSpec, OperatingPoint
@@ -82,9 +85,12 @@ class Normaliser:
 class Pair:
     """A little and a big network with the rule that decides between them. Made by `load`."""
 
-    def __init__(self, bundle: Bundle, *, precision: Literal["fp32", "int8"], threads: int) -> None:
+    def __init__(
+        self, bundle: Bundle, *, precision: Literal["fp32", "int8"], threads: int, drift: bool = False
+    ) -> None:
         """Open both sessions of a verified bundle; `load` is the usual way in."""
         self._bundle, self._precision = bundle, precision
+        self._watches_drift, self._fallback = drift, Fallback()
         self._variant = bundle.variant(precision)
         self._classes = bundle.manifest.classes
         self._normalise = Normaliser(bundle.manifest.input)
@@ -102,6 +108,7 @@ class Pair:
         *,
         precision: Literal["fp32", "int8"] = "fp32",
         threads: int = 1,
+        drift: bool = False,
     ) -> Pair:
         """Return the pair of a bundle after checking every file's size and hash.
 
@@ -110,13 +117,14 @@ class Pair:
             operating_point: A name from the bundle; None for its default.
             precision: Which variant.
             threads: Threads per network.
+            drift: Watch the escalation rate and, while it is out of its band, escalate every image.
 
         Raises:
             BundleError: If the bundle is damaged, unsafe, or lacks what was asked for.
         """
         bundle = Bundle(path)
         try:
-            pair = cls(bundle, precision=precision, threads=threads)
+            pair = cls(bundle, precision=precision, threads=threads, drift=drift)
             pair.use(operating_point)
         except BaseException:
             bundle.close()
@@ -133,10 +141,22 @@ class Pair:
         """The labels in the order of `probabilities`."""
         return self._classes
 
+    @property
+    def drift(self) -> DriftMonitor | None:
+        """The monitor of the escalation rate: its `drift` is `none`, `low` or `high`. None if it was not asked for.
+
+        `drift.to_dict()` and `drift.restore(state)` carry the evidence over a restart of the program.
+        """
+        return self._monitor
+
     def use(self, operating_point: str | None) -> None:
-        """Switch to another operating point (None: the bundle's default); takes effect with the next prediction."""
+        """Switch to another operating point (None: the bundle's default); takes effect with the next prediction.
+
+        A drift monitor starts again, because each operating point has a rate of its own.
+        """
         point = self._bundle.operating_point(operating_point, variant=self._variant)
         self._thresholds = _thresholds(point, classes=len(self._classes))
+        self._monitor = _monitor(point) if self._watches_drift else None
         self._point = point
 
     def predict(self, image: Image) -> Prediction:
@@ -148,7 +168,7 @@ class Pair:
         begin = time.perf_counter_ns()
         values = self._run_little(self._normalise(image))
         logits, score = values["little_logits"][0], float(values["score"].item())
-        escalate = not score >= self._thresholds[logits.argmax()]
+        escalate = self._escalates(not score >= self._thresholds[logits.argmax()])
         if escalate:
             logits = self._run_big(values)
         probabilities = np.exp(logits - logits.max())
@@ -186,6 +206,12 @@ class Pair:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _escalates(self, wants_escalation: bool) -> bool:
+        """Return whether to run the big, where the threshold says `wants_escalation`."""
+        if self._monitor is None:
+            return wants_escalation
+        return self._fallback.escalates(self._monitor.observe(wants_escalation), wants_escalation=wants_escalation)
 
     def _run_little(self, tensor: Tensor) -> dict[str, Tensor]:
         outputs = self._little.run(self._little_outputs, {"image": tensor})
@@ -239,6 +265,16 @@ def _wired(little: Any, big_inputs: list[str]) -> tuple[str, ...]:
     ]:
         raise BundleError(f"little.onnx does not give {', '.join(missing)}; its outputs are {', '.join(sorted(have))}")
     return wanted
+
+
+def _monitor(point: OperatingPoint) -> DriftMonitor:
+    promised = point.calibration
+    if promised.n is None:
+        raise BundleError(
+            f"operating point {point.name!r} does not say on how many images its escalation rate was seen, so drift "
+            "cannot be told from chance; build the bundle again, or load it without drift"
+        )
+    return DriftMonitor(Band.around(promised.escalation_rate, calibration_n=promised.n))
 
 
 def _thresholds(point: OperatingPoint, *, classes: int) -> npt.NDArray[np.float64]:

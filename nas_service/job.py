@@ -103,7 +103,7 @@ class JobSpec(Part):
     measurement: Measurement = Measurement()
     finalists: Finalists = Finalists()
     resources: Resources = Resources()
-    router: Literal["msp", "margin", "entropy"] = "msp"
+    router: Literal["msp", "margin", "entropy", "learned"] = "msp"
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**32)] = 0
 
     def to_dict(self) -> dict[str, Any]:

@@ -126,13 +126,27 @@ class Measurement(Part):
     timeout_s: Annotated[float, Field(strict=True, gt=0, le=7 * 86400, allow_inf_nan=False)] = 900.0
 
 
+class Risk(Part):
+    """A guarantee: with probability 1 - delta, routing adds at most epsilon (0.01 is one point) to the error."""
+
+    epsilon: Annotated[float, Field(strict=True, gt=0, lt=1)] = 0.01
+    delta: Annotated[float, Field(strict=True, gt=0, lt=1)] = 0.05
+
+
 class Finalists(Part):
-    """How many of the front's candidates are finished and bundled, and how (tier None: as the search measured)."""
+    """How many of the front's candidates are finished and bundled, and how (tier None: as the search measured).
+
+    `temperature` scales the score's softmax where that harms no threshold on average; `class_thresholds` adds operating
+    points with a threshold for each predicted class, `risk` one with a guarantee. All are fitted on calibration images.
+    """
 
     count: Annotated[int, Field(strict=True, ge=0, le=1000)] = 5
     fine_tune_epochs: Annotated[int, Field(strict=True, ge=0, le=100_000)] = 0
     int8: Flag = False
     tier: Tier | None = None
+    temperature: Flag = True
+    class_thresholds: Flag = False
+    risk: Risk | None = None
 
 
 class TrainerResources(Part):

@@ -13,6 +13,7 @@ from workers.data.loading import load
 from workers.data.splits import Splits
 from workers.evaluation import EvaluationData
 from workers.evaluator import CandidateReport, EvaluatorCore, FinalistReport, Half
+from workers.routing.choice import RoutingOptions
 from workers.supernet import Supernet
 from workers.train_config import TrainConfig
 from workers.trainer import EpochReport
@@ -116,6 +117,7 @@ class EvaluatorActor:
         seed: int = 0,
         train_fraction: float = 1.0,
         tuning: TrainConfig | None = None,
+        routing: RoutingOptions | None = None,
         costs: Mapping[str, tuple[float, float]] | None = None,
         provenance: Mapping[str, Any] | None = None,
     ) -> FinalistReport:
@@ -130,6 +132,7 @@ class EvaluatorActor:
             dataset=self._loaded[1],
             splits=splits,
             tuning=tuning,
+            routing=routing,
             costs=costs,
             provenance=provenance,
         )

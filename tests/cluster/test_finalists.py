@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from cluster.finalists import choose_finalists
+from cluster.finalists import choose_finalists, routing_options
 from nas_service.candidate import Candidate, CandidateStatus
+from nas_service.job import Finalists
+from workers.routing.choice import Risk, RoutingOptions
 
 OBJECTIVES = ("error", "macs")
 
@@ -63,3 +65,11 @@ def test_without_anything_that_keeps_the_constraints_nobody_is_chosen():
 
 def test_none_are_chosen_if_none_are_wanted():
     assert chosen(BROAD, SURE, count=0) == []
+
+
+def test_what_the_job_says_of_routing_reaches_the_bundle():
+    assert routing_options(Finalists()) == RoutingOptions()
+    wish = Finalists.model_validate({"temperature": False, "class_thresholds": True, "risk": {"epsilon": 0.02}})
+    assert routing_options(wish) == RoutingOptions(
+        temperature=False, class_thresholds=True, risk=Risk(epsilon=0.02, delta=0.05)
+    )

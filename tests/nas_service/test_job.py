@@ -68,6 +68,15 @@ def test_a_job_file_says_what_it_says() -> None:
     assert spec.space.couplings == ("stem", "nested", "triangular")
 
 
+def test_a_finalist_is_given_a_temperature_and_on_demand_class_thresholds_and_a_guarantee() -> None:
+    default = parse_job(YAML).finalists
+    assert (default.temperature, default.class_thresholds, default.risk) == (True, False, None)
+    wish = {"temperature": False, "class_thresholds": True, "risk": {"epsilon": 0.02}}
+    spec = parse_job({**parse_job(YAML).to_dict(), "router": "learned", "finalists": wish})
+    assert (spec.router, spec.finalists.temperature, spec.finalists.class_thresholds) == ("learned", False, True)
+    assert (spec.finalists.risk.epsilon, spec.finalists.risk.delta) == (0.02, 0.05)
+
+
 def test_text_bytes_and_mapping_give_the_same_job() -> None:
     spec = parse_job(YAML)
     assert parse_job(YAML.encode()) == parse_job(spec.to_dict()) == JobSpec.parse(spec.to_dict()) == spec
@@ -197,7 +206,10 @@ def test_an_unknown_key_is_refused_with_its_path_and_the_nearest_known_one(
         ({"measurement__timeout_s": 0}, "measurement.timeout_s: is 0 (integer) but must be more than 0"),
         ({"finalists__int8": "no"}, "finalists.int8: is 'no' (text) but must be true or false"),
         ({"resources__trainer": {"gpus": -1}}, "resources.trainer.gpus: is -1 (integer) but must be at least 0"),
-        ({"router": "oracle"}, "router: is 'oracle' (text) but must be one of: msp, margin, entropy"),
+        ({"finalists__risk": {"epsilon": 0}}, "finalists.risk.epsilon: is 0 (integer) but must be more than 0"),
+        ({"finalists__risk": {"delta": 1.0}}, "finalists.risk.delta: is 1.0 (number) but must be less than 1"),
+        ({"finalists__class_thresholds": 1}, "finalists.class_thresholds: is 1 (integer) but must be true or false"),
+        ({"router": "oracle"}, "router: is 'oracle' (text) but must be one of: msp, margin, entropy, learned"),
         ({"seed": -1}, "seed: is -1 (integer) but must be at least 0"),
         ({"seed": 2**32}, "seed: is 4294967296 (integer) but must be less than 4294967296"),
     ],
