@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from nas_service.errors import InvalidRequestError
+from workers.cotraining.terms import CoTraining
 
 WARM_UP = 0.3
 FINAL_FACTOR = 1e-3
@@ -27,6 +28,7 @@ class TrainConfig:
         little_distillation: Share, in [0, 1], of the own pair's escalated logits in the loss of a little.
         temperature: Of the distillation.
         label_smoothing: In [0, 1).
+        cotraining: Terms besides labels and in-place distillation, and the phases of the run.
         clip_norm: The gradient's norm is clipped to this.
         rollbacks: How often a collapsed epoch is repeated from the last checkpoint, at half the learning rate.
         autocast: bfloat16 where it pays; on GPUs only.
@@ -45,6 +47,7 @@ class TrainConfig:
     little_distillation: float = 0.5
     temperature: float = 1.0
     label_smoothing: float = 0.0
+    cotraining: CoTraining = field(default_factory=CoTraining)
     clip_norm: float = 5.0
     rollbacks: int = 1
     autocast: bool = False
@@ -66,8 +69,14 @@ class TrainConfig:
             raise InvalidRequestError("random_pairs, rollbacks and weight_decay must be at least 0")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the configuration as JSON-able data, the exact inverse of `from_dict`."""
-        return asdict(self)
+        """Return the configuration as JSON-able data, the exact inverse of `from_dict`.
+
+        Co-training that is all defaults is left out, so that checkpoints from before there was any still fit.
+        """
+        data = asdict(self)
+        if self.cotraining == CoTraining():
+            del data["cotraining"]
+        return data
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> TrainConfig:
@@ -76,7 +85,8 @@ class TrainConfig:
             raise InvalidRequestError(
                 f"unknown training key {unknown[0]!r}; choose from: {', '.join(f.name for f in fields(cls))}"
             )
-        return cls(**data)
+        terms = CoTraining.from_dict(data.get("cotraining", {}))
+        return cls(**{**data, "cotraining": terms})
 
 
 def one_cycle(step: int, steps: int, *, peak: float) -> float:

@@ -255,8 +255,8 @@ def _copies(module: nn.Module) -> dict[str, Tensor]:
 
 
 def _check_config(config: dict[str, Any], trained: dict[str, Any]) -> None:
-    if changed := sorted(k for k in config if config[k] != trained.get(k)):
+    if changed := sorted(k for k in config.keys() | trained.keys() if config.get(k) != trained.get(k)):
         raise InvalidRequestError(
             f"the checkpoint was trained with {changed[0]} {trained.get(changed[0])!r} but this job has "
-            f"{config[changed[0]]!r}; resume with the same configuration"
+            f"{config.get(changed[0])!r}; resume with the same configuration"
         )
