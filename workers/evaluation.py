@@ -10,6 +10,7 @@ import copy
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -30,6 +31,7 @@ from workers.routing.learned import FOLDS, RouterData, can_learn, crossfit_score
 from workers.routing.scored import Scored
 from workers.supernet import Supernet
 
+Net = TypeVar("Net", bound=nn.Module)
 RECALIBRATION_IMAGES = 2000
 BATCH = 125
 
@@ -211,8 +213,11 @@ def evaluate(supernet: Supernet, plan: PairPlan, context: EvaluationContext) -> 
     return Evaluation(pair=pair, outputs=outputs, seconds=seconds)
 
 
-def recalibrate(pair: Pair, images: Iterable[Tensor]) -> None:
-    """Set every BatchNorm's statistics to their mean over the batches of `images`, and leave the pair in eval mode."""
+def recalibrate(pair: nn.Module, images: Iterable[Tensor]) -> None:
+    """Set every BatchNorm's statistics to their mean over the batches of `images`, and leave `pair` in eval mode.
+
+    A pair, or any other net that is run on images.
+    """
     for norm in _norms(pair):
         norm.reset_running_stats()
         norm.momentum = None  # torch: a cumulative average
@@ -223,7 +228,7 @@ def recalibrate(pair: Pair, images: Iterable[Tensor]) -> None:
     pair.eval()
 
 
-def fold(pair: Pair) -> Pair:
+def fold(pair: Net) -> Net:
     """Return a copy in eval mode with BatchNorm folded into the convolutions, as the exported graphs have it.
 
     Raises:
@@ -254,7 +259,7 @@ def infer(pair: Pair, images: Sequence[Tensor], *, labels: NDArray[np.int64]) ->
     return Outputs(little_logits=little, escalated_logits=escalated, labels=labels)
 
 
-def _norms(pair: Pair) -> list[nn.BatchNorm2d]:
+def _norms(pair: nn.Module) -> list[nn.BatchNorm2d]:
     return [module for module in pair.modules() if isinstance(module, nn.BatchNorm2d)]
 
 
