@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nas_service.addresses import Addresses
+    from nas_service.bench import BenchOutcome, BenchRequest, Show
     from nas_service.home import Home, ServiceState
 
 INSTALL = "nas needs the service's packages ({name} is missing); install them: pip install 'biglittle-nas[service]'"
@@ -54,6 +55,12 @@ class Cluster:
         from cluster.demo import run
 
         return run(out=out, keep=keep, report=report)
+
+    def bench(self, request: BenchRequest, *, show: Show, report: Callable[[str], None]) -> BenchOutcome:
+        """Train and judge the systems of a bench, and return what came of it."""
+        from cluster.bench import run
+
+        return run(request, command=["nas", *sys.argv[1:]], show=show, report=report)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

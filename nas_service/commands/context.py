@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 import click
 
 from nas_service.addresses import Addresses
+from nas_service.bench import BenchOutcome, BenchRequest, Show
 from nas_service.client import Client
 from nas_service.commands.console import Console, Report
 from nas_service.home import Home, ServiceState
@@ -18,7 +19,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class LocalCluster(Protocol):
-    """What brings the service up and down on this machine; the package `cluster` has it."""
+    """What is done on this machine, the service and its training; the package `cluster` has it."""
 
     def up(
         self,
@@ -39,6 +40,9 @@ class LocalCluster(Protocol):
 
     def demo(self, *, out: Path, keep: bool, report: Report) -> int:
         """Run the main job end to end and return the exit code."""
+
+    def bench(self, request: BenchRequest, *, show: Show, report: Report) -> BenchOutcome:
+        """Train and judge the systems of a bench, and return what came of it."""
 
 
 @dataclass(slots=True, kw_only=True)

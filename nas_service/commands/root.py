@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from nas_service.commands.bench import bench_command
 from nas_service.commands.boards import board_group
 from nas_service.commands.bundle import get_command
 from nas_service.commands.console import Console
@@ -43,6 +44,7 @@ COMMANDS: tuple[click.Command, ...] = (
     front_command,
     get_command,
     report_command,
+    bench_command,
     board_group,
     token_group,
 )
