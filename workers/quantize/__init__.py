@@ -1,0 +1,1 @@
+"""Pairs in int8: static quantisation of both graphs, and training that makes up for what it loses."""

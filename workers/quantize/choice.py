@@ -1,0 +1,175 @@
+"""Which int8 form of a pair to ship: calibration methods compared, and fine-tuning where rounding costs too much.
+
+Ranges come from images of the calibration split; what is best is decided on the validation split, on which neither
+weights nor ranges nor thresholds depend. The test split is not looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nas_service.errors import InvalidRequestError
+from workers.data.augment import batches
+from workers.data.dataset import Dataset
+from workers.data.splits import Splits
+from workers.evaluation import BATCH
+from workers.export import ExportedPair
+from workers.network import Pair
+from workers.quantize.ptq import METHODS, quantise_pair
+from workers.quantize.qat import QatConfig, fine_tune_rounded
+from workers.quantize.running import GraphOutputs, run_pair
+
+Export = Callable[[Pair], ExportedPair]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Int8Config:
+    """How the int8 form of a pair is made.
+
+    Attributes:
+        methods: Calibration methods to compare, at least one.
+        qat: How to fine-tune where rounding alone loses more than `allowed_loss`; None never does.
+        allowed_loss: Share of the images in [0, 1] that rounding may cost, of the little or of the escalated answers.
+        calibration_images: At most so many, evenly spaced, of the calibration split give the ranges.
+        validation_images: At most so many, evenly spaced, of the validation split decide.
+    """
+
+    methods: tuple[str, ...] = METHODS
+    qat: QatConfig | None = field(default_factory=QatConfig)
+    allowed_loss: float = 0.005
+    calibration_images: int = 512
+    validation_images: int = 2000
+
+    def __post_init__(self) -> None:
+        if not self.methods:
+            raise InvalidRequestError(f"methods is empty; give at least one of: {', '.join(METHODS)}")
+        if not 0 <= self.allowed_loss <= 1:
+            raise InvalidRequestError(f"allowed_loss is {self.allowed_loss:g} but must lie in [0, 1]")
+        if min(self.calibration_images, self.validation_images) < 1:
+            raise InvalidRequestError(
+                f"calibration_images is {self.calibration_images} and validation_images {self.validation_images} but "
+                "both must be at least 1"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Attempt:
+    """One int8 form: by rounding alone or after fine-tuning, one calibration method, and what it is worth.
+
+    `little` and `big` are shares in [0, 1] of the validation images that are classified rightly; `distance` is the mean
+    absolute difference of the logits to the float pair's.
+    """
+
+    models: ExportedPair = field(repr=False)
+    weights: Literal["as trained", "fine-tuned"]
+    method: str
+    little: float
+    big: float
+    distance: float
+
+    def rank(self) -> tuple[float, float]:
+        """Return a key that is larger the better: right answers of both halves, then closeness to float."""
+        return round(self.little + self.big, 9), -self.distance
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a manifest says of it."""
+        return {
+            "weights": self.weights,
+            "method": self.method,
+            "validation_accuracy": {"little": self.little, "big": self.big},
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Quantised:
+    """The int8 form chosen, all that were tried, and the float pair's accuracy on the same validation images."""
+
+    chosen: Attempt
+    attempts: tuple[Attempt, ...]
+    fp32_accuracy: dict[str, float]
+    images: int
+
+
+def choose_int8(
+    pair: Pair, dataset: Dataset, splits: Splits, *, export: Export, config: Int8Config | None = None
+) -> Quantised:
+    """Return the best int8 form of `pair`.
+
+    Args:
+        pair: Recalibrated; it stays as it is.
+        dataset: The data set that the splits index.
+        splits: Calibration gives ranges, validation decides, weights are learnt from.
+        export: Makes the float graphs of this pair, and of its fine-tuned copy.
+        config: How.
+
+    Raises:
+        InvalidRequestError: an empty calibration split, an unknown method, or outputs that are not finite.
+    """
+    config = config or Int8Config()
+    validation = spread(splits.validation, config.validation_images)
+    ranges = spread(splits.calibration, config.calibration_images)
+    if not len(ranges):
+        raise InvalidRequestError("the calibration split is empty; quantising needs images to find ranges from")
+    trial = _Trial(dataset, ranges=ranges, validation=validation)
+    models = export(pair)
+    exact = trial.run(models)
+    attempts = [trial(models, exact, weights="as trained", method=method) for method in config.methods]
+    best = max(attempts, key=Attempt.rank)
+    if config.qat is not None and _loss(best, exact) > config.allowed_loss:
+        tuned = fine_tune_rounded(pair, dataset, splits, share=_share(best.method), config=config.qat)
+        models = export(tuned)
+        attempts += [trial(models, exact, weights="fine-tuned", method=method) for method in config.methods]
+        best = max(attempts, key=Attempt.rank)
+    return Quantised(chosen=best, attempts=tuple(attempts), fp32_accuracy=exact.accuracies, images=len(validation))
+
+
+def spread(indices: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
+    """Return at most `limit` of `indices`, evenly spaced."""
+    count = min(len(indices), limit)
+    return indices[np.arange(count) * len(indices) // max(count, 1)]
+
+
+def rows(dataset: Dataset, indices: NDArray[np.int64]) -> Iterable[Tensor]:
+    """Yield the training images at `indices`, normalised, batch by batch."""
+    images = dataset.train_images[torch.from_numpy(indices)]
+    return batches(images, dataset.mean, dataset.std, size=BATCH)
+
+
+class _Trial:
+    """Makes and scores int8 forms on fixed images."""
+
+    def __init__(self, dataset: Dataset, *, ranges: NDArray[np.int64], validation: NDArray[np.int64]) -> None:
+        self._dataset, self._ranges, self._validation = dataset, ranges, validation
+        self._labels = dataset.train_labels[torch.from_numpy(validation)].numpy()
+
+    def run(self, models: ExportedPair) -> GraphOutputs:
+        return run_pair(models, rows(self._dataset, self._validation), labels=self._labels)
+
+    def __call__(
+        self, models: ExportedPair, exact: GraphOutputs, *, weights: Literal["as trained", "fine-tuned"], method: str
+    ) -> Attempt:
+        made = quantise_pair(models, lambda: rows(self._dataset, self._ranges), method=method)
+        got = self.run(made)
+        distances = [
+            (getattr(got.outputs, name) - getattr(exact.outputs, name)).abs().mean().item()
+            for name in ("little_logits", "escalated_logits")
+        ]
+        return Attempt(models=made, weights=weights, method=method, distance=sum(distances), **got.accuracies)
+
+
+def _loss(attempt: Attempt, exact: GraphOutputs) -> float:
+    """Return the share of images lost in the half that loses more."""
+    return max(exact.accuracies["little"] - attempt.little, exact.accuracies["big"] - attempt.big)
+
+
+def _share(method: str) -> float:
+    """Return the share of values that a calibration method keeps at either end, as far as it says so."""
+    name, _, percent = method.partition("-")
+    return float(percent) / 100 if name == "percentile" else 1.0
