@@ -54,12 +54,15 @@ class Trained:
 def dataset_spec(spec: JobSpec, *, cache: Path) -> DatasetSpec:
     """Return how workers load the job's data set; `~` is the service's user."""
     root = None if spec.dataset.root is None else str(Path(spec.dataset.root).expanduser())
+    augmentation = spec.supernet.augmentation
     return DatasetSpec(
         name=spec.dataset.name,
         root=root,
         cache=str(cache),
         image_column=spec.dataset.image_column,
         label_column=spec.dataset.label_column,
+        resolution=spec.dataset.resolution,
+        augmentation=None if augmentation is None else augmentation.model_dump(exclude_none=True),
     )
 
 

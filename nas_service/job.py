@@ -53,7 +53,7 @@ __all__ = [
 # What this version runs; the rest of what a job can say is refused by name rather than left undone.
 KINDS_THAT_RUN = ("search", "train")
 TIERS_THAT_RUN = ("probe", "screen", "rank")
-DATASETS_THAT_RUN = ("digits", "fashion_mnist", "cifar10", "cifar100", "parquet")
+DATASETS_THAT_RUN = ("digits", "fashion_mnist", "cifar10", "cifar100", "imagenet", "folder", "parquet")
 MAX_OBJECTIVES = 4
 
 

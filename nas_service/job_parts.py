@@ -20,7 +20,8 @@ DATASETS = {
     "folder": True,
     "parquet": True,
 }
-WITH_COLUMNS = ("folder", "parquet")
+WITH_COLUMNS = ("parquet",)
+WITH_RESOLUTION = ("imagenet", "folder", "parquet")
 PRESETS = ("micro", "tiny", "small", "mobile")
 STRATEGIES = ("random", "nsga2", "evolution", "tpe", "linas", "auto", "gradient", "coevolve")
 
@@ -80,9 +81,12 @@ class Dataset(Part):
     root: Text | None = None
     image_column: Text | None = None
     label_column: Text | None = None
+    resolution: Annotated[int, Field(strict=True, ge=8, le=1024)] | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> Dataset:
+        if self.resolution is not None and self.name not in WITH_RESOLUTION:
+            raise ValueError(f"data set {self.name!r} has a resolution of its own; remove resolution")
         if (self.image_column or self.label_column) and self.name not in WITH_COLUMNS:
             raise ValueError(f"data set {self.name!r} has no columns to name; remove image_column and label_column")
         return self
@@ -95,6 +99,17 @@ class Space(Part):
     couplings: Annotated[tuple[Coupling, ...], AfterValidator(_differ)] | None = None
 
 
+class AugmentationChange(Part):
+    """What training does to images where that is not the data set's own way; `workers.data.augmentation` explains."""
+
+    pad: Annotated[int, Field(strict=True, ge=0, le=512)] | None = None
+    flip: Flag | None = None
+    randaugment: Annotated[int, Field(strict=True, ge=0, le=10)] | None = None
+    magnitude: Annotated[int, Field(strict=True, ge=0, le=30)] | None = None
+    mixup: Annotated[float, Field(strict=True, ge=0, le=100, allow_inf_nan=False)] | None = None
+    cutmix: Annotated[float, Field(strict=True, ge=0, le=100, allow_inf_nan=False)] | None = None
+
+
 class Supernet(Part):
     """How the supernet is trained, or the checkpoint (an artefact's SHA-256) that replaces training."""
 
@@ -103,6 +118,7 @@ class Supernet(Part):
     batch_size: Count = 128
     learning_rate: Annotated[float, Field(strict=True, gt=0, le=100, allow_inf_nan=False)] = 0.1
     train_fraction: Annotated[float, Field(strict=True, gt=0, le=1, allow_inf_nan=False)] = 1.0
+    augmentation: AugmentationChange | None = None
 
     @model_validator(mode="after")
     def _has_one_origin(self) -> Supernet:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from nas_service.errors import InvalidRequestError
 from nas_service.fleet import Board
+from nas_service.image_folder import ImageFolder
 from nas_service.job import DATASETS, InvalidJobError, JobSpec, Problem
 from nas_service.pair_space import PairSpace, SpaceDefinition
 from nas_service.space import load_definition
@@ -18,8 +19,9 @@ SHAPES = {
     "fashion_mnist": (1, 28, 10),
     "cifar10": (3, 32, 10),
     "cifar100": (3, 32, 100),
-    "imagenet": (3, 224, 1000),
 }
+FOLDERS = {"imagenet": 224, "folder": 96}  # image folders, and the side that they have unless the job says another
+TEST_NAMES = {"imagenet": ("val",), "folder": ("test", "val")}
 
 _PARQUET_MARK = b"PAR1"
 _MOST_FILES = 1000
@@ -91,6 +93,11 @@ def _data_problems(spec: JobSpec, data: Path | None) -> Iterator[Problem]:
     if complaint is not None:
         message = f"{str(root)!r} {complaint}; give the folder of {spec.dataset.name!r} on the service's machine"
         yield Problem(path="dataset.root", message=message)
+    elif spec.dataset.name in FOLDERS:
+        try:
+            ImageFolder.find(root, test_names=TEST_NAMES[spec.dataset.name])
+        except InvalidRequestError as error:
+            yield Problem(path="dataset.root", message=str(error))
 
 
 def _root_complaint(root: Path, name: str) -> str | None:
@@ -140,7 +147,9 @@ def _space_problems(spec: JobSpec) -> Iterator[Problem]:
 
 
 def _space(definition: SpaceDefinition, spec: JobSpec) -> PairSpace:
-    channels, resolution, classes = SHAPES.get(spec.dataset.name, (1, _least_resolution(definition), 2))
+    side = spec.dataset.resolution or FOLDERS.get(spec.dataset.name)
+    least = (1, _least_resolution(definition), 2) if side is None else (3, side, 2)
+    channels, resolution, classes = SHAPES.get(spec.dataset.name, least)
     bounds = {name: bound for name, bound in spec.constraints.items() if "@" not in name}
     return PairSpace(definition, channels=channels, resolution=resolution, classes=classes, constraints=bounds)
 

@@ -9,7 +9,8 @@ from torch import Tensor
 from torchvision.datasets import CIFAR10, CIFAR100
 
 from nas_service.errors import InvalidRequestError
-from workers.data.dataset import Augmentation, Dataset, DatasetSpec
+from workers.data.augmentation import Augmentation
+from workers.data.dataset import Dataset, DatasetSpec
 
 AUGMENTATION = Augmentation(pad=4, flip=True)
 

@@ -75,7 +75,7 @@ class Dataset:
     test_labels: Tensor = field(repr=False)
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    augmentation: Augmentation = Augmentation()
+    augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
         for part in ("train", "test"):

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
-from workers.data.dataset import Augmentation, Dataset, DatasetSpec
+from workers.data.augmentation import Augmentation
+from workers.data.dataset import Dataset, DatasetSpec
 from workers.data.splits import stratified_parts
 
 TEST_SHARE = 0.2

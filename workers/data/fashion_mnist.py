@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torchvision.datasets import FashionMNIST
 
 from nas_service.errors import InvalidRequestError
-from workers.data.dataset import Augmentation, Dataset, DatasetSpec
+from workers.data.augmentation import Augmentation
+from workers.data.dataset import Dataset, DatasetSpec
 
 CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 FILES = {

@@ -15,6 +15,8 @@ LOADERS = {
     "fashion_mnist": "workers.data.fashion_mnist:load",
     "cifar10": "workers.data.cifar:load_cifar10",
     "cifar100": "workers.data.cifar:load_cifar100",
+    "imagenet": "workers.data.folder:load_imagenet",
+    "folder": "workers.data.folder:load_folder",
     "parquet": "workers.data.parquet:load",
 }
 

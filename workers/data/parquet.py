@@ -1,13 +1,13 @@
 """Image sets in Parquet, in the layout that Hugging Face publishes: `train-*.parquet` and `test-*.parquet`.
 
 An image column is a struct {bytes, path}; a label column holds integers, whose names come from the file's metadata if
-they are there.
+they are there. Images are taken as they are, grey or RGB and all of one size; with a resolution they may be of any, and
+become RGB squares.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 from collections.abc import Iterator
@@ -19,13 +19,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from nas_service.errors import InvalidRequestError
-from workers.data.dataset import Augmentation, Dataset, DatasetSpec, channel_statistics
+from workers.data.augmentation import Augmentation
+from workers.data.dataset import Dataset, DatasetSpec, channel_statistics
+from workers.data.decode import decode
 
 PAD_SHARE = 1 / 8  # of the image's side: 4 pixels at 32
 
@@ -46,7 +47,7 @@ def load(spec: DatasetSpec) -> Dataset:
     names = _columns(spec, files["train"][0])
     tensors = _cached(spec, files)
     if tensors is None:
-        tensors = _decode(files, *names[:2])
+        tensors = _decode(files, *names[:2], spec.resolution)
         _keep(spec, files, tensors)
     classes = names[2] or tuple(str(i) for i in range(int(tensors["train_labels"].max()) + 1))
     mean, std = channel_statistics(tensors["train_images"])
@@ -103,13 +104,13 @@ def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...] | None:
         return None
 
 
-def _decode(files: dict[str, list[Path]], image: str, label: str) -> dict[str, Tensor]:
+def _decode(files: dict[str, list[Path]], image: str, label: str, side: int | None) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for part, paths in files.items():
         total = sum(_row_count(path) for path in paths)
         labels = torch.empty(total, dtype=torch.int64)
         images: Tensor | None = None
-        for index, (pixels, number) in enumerate(_all_rows(paths, image, label)):
+        for index, (pixels, number) in enumerate(_all_rows(paths, image, label, side)):
             if images is None:
                 images = torch.empty((total, pixels.shape[2], *pixels.shape[:2]), dtype=torch.uint8)
             images[index] = torch.from_numpy(pixels).permute(2, 0, 1)
@@ -127,25 +128,26 @@ def _row_count(path: Path) -> int:
         raise InvalidRequestError(f"{path} is no whole Parquet file: {error}; fetch it again") from None
 
 
-def _all_rows(paths: list[Path], image: str, label: str) -> Iterator[tuple[NDArray[np.uint8], int]]:
+def _all_rows(paths: list[Path], image: str, label: str, side: int | None) -> Iterator[tuple[NDArray[np.uint8], int]]:
     shape: tuple[int, ...] | None = None
     for path in paths:
-        for row, (pixels, number) in enumerate(_rows(path, image, label)):
+        for row, (pixels, number) in enumerate(_rows(path, image, label, side)):
             shape = shape or pixels.shape
             if pixels.shape != shape:
                 raise InvalidRequestError(
-                    f"{path} row {row} is an image of {pixels.shape} but others are {shape}; resize them first"
+                    f"{path} row {row} is an image of {pixels.shape} but others are {shape}; set resolution"
                 )
             yield pixels, number
 
 
-def _rows(path: Path, image: str, label: str) -> Iterator[tuple[NDArray[np.uint8], int]]:
+def _rows(path: Path, image: str, label: str, side: int | None) -> Iterator[tuple[NDArray[np.uint8], int]]:
     row = 0
     try:
         for batch in pq.ParquetFile(path).iter_batches(batch_size=1024, columns=[image, label]):
             column, labels = batch.column(image).field("bytes"), batch.column(label)
             for value, number in zip(column, labels, strict=True):
-                pixels = _pixels(value.as_py(), f"{path} row {row}")
+                where, mode = f"{path} row {row}", "" if side is None else "RGB"
+                pixels = decode(value.as_py() or b"", where, side=side, mode=mode)
                 if not number.is_valid:
                     raise InvalidRequestError(f"{path} row {row} has no label; remove the row or label it")
                 yield pixels, number.as_py()
@@ -155,19 +157,9 @@ def _rows(path: Path, image: str, label: str) -> Iterator[tuple[NDArray[np.uint8
         raise InvalidRequestError(f"{path} is damaged after row {row}: {reason}; fetch it again") from None
 
 
-def _pixels(data: bytes | None, where: str) -> NDArray[np.uint8]:
-    """Return (H, W, C) of a JPEG or PNG."""
-    try:
-        with Image.open(io.BytesIO(data or b"")) as image:
-            pixels = np.array(image if image.mode in ("L", "RGB") else image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, ValueError) as error:
-        raise InvalidRequestError(f"{where} holds no readable image: {error}; remove or replace the row") from None
-    return pixels if pixels.ndim == 3 else pixels[..., None]
-
-
 def _cache_path(spec: DatasetSpec, files: dict[str, list[Path]]) -> Path:
     stamps = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for paths in files.values() for p in paths]
-    key: Any = [stamps, spec.image_column, spec.label_column]
+    key: Any = [stamps, spec.image_column, spec.label_column, spec.resolution]
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
     return Path(spec.cache or "").expanduser() / f"parquet-{digest}.safetensors"
 

@@ -5,7 +5,7 @@ import torch
 
 from tests.workers.conftest import random_dataset
 from workers.data.augment import augment, batches, normalise
-from workers.data.dataset import Augmentation
+from workers.data.augmentation import Augmentation
 
 IMAGES = random_dataset().train_images
 
