@@ -11,10 +11,10 @@ import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 from nas_service.errors import InvalidRequestError
-from nas_service.layers import LayerRecord
+from nas_service.layers import LayerRecord, Totals, totals
 
 OPERATIONS = ("conv", "add", "pool", "scale")  # what a block may be made of
 MIN_CHANNELS = 8  # below this, training in channels_last corrupts memory in some torch builds, and boards gain nothing
@@ -128,18 +128,29 @@ def _gate(channels: int, size: int) -> tuple[LayerRecord, ...]:
 
 
 def _separable(block: Block, size: int) -> tuple[LayerRecord, ...]:
-    """Depthwise k×k, then pointwise (Howard et al., MobileNets, 2017)."""
+    """Depthwise k×k, then pointwise (Howard et al., MobileNets, 2017), with a shortcut where shapes allow.
+
+    The shortcut is that of Chollet's Xception (CVPR 2017).
+    """
     out = output_size(size, block.stride)
     return (
         _depthwise(block.in_channels, block, size),
         _pointwise(block.in_channels, block.out_channels, out, activation=True),
+        *_identity(block, out),
     )
 
 
 def _separable_se(block: Block, size: int) -> tuple[LayerRecord, ...]:
     """As `separable`, with squeeze-and-excitation between its layers."""
-    depthwise, pointwise = _separable(block, size)
-    return (depthwise, *_gate(block.in_channels, depthwise.size), pointwise)
+    depthwise, *rest = _separable(block, size)
+    return (depthwise, *_gate(block.in_channels, depthwise.size), *rest)
+
+
+def _identity(block: Block, size: int) -> tuple[LayerRecord, ...]:
+    """The sum with the block's input, if that has the shape of its output."""
+    if block.stride != 1 or block.in_channels != block.out_channels:
+        return ()
+    return (LayerRecord(operation="add", in_channels=block.out_channels, out_channels=block.out_channels, size=size),)
 
 
 def _residual(block: Block, size: int) -> tuple[LayerRecord, ...]:
@@ -167,17 +178,12 @@ def _residual(block: Block, size: int) -> tuple[LayerRecord, ...]:
 def _inverted(block: Block, size: int) -> tuple[LayerRecord, ...]:
     """Expand, depthwise, project, with a shortcut where shapes allow (Sandler et al., MobileNetV2, CVPR 2018)."""
     out, hidden = output_size(size, block.stride), block.in_channels * block.expansion
-    layers = (
+    return (
         _pointwise(block.in_channels, hidden, size, activation=True),
         _depthwise(hidden, block, size),
         _pointwise(hidden, block.out_channels, out, activation=False),
+        *_identity(block, out),
     )
-    if block.stride == 1 and block.in_channels == block.out_channels:
-        return (
-            *layers,
-            LayerRecord(operation="add", in_channels=block.out_channels, out_channels=block.out_channels, size=out),
-        )
-    return layers
 
 
 def _inverted_se(block: Block, size: int) -> tuple[LayerRecord, ...]:
@@ -241,13 +247,21 @@ def unfold(block: Block, size: int) -> tuple[LayerRecord, ...]:
     return records
 
 
-def reads(kind: str, name: str, *, table: str | None = None) -> bool:
+@lru_cache(maxsize=65536)
+def block_totals(block: Block, size: int) -> Totals:
+    """Return the sums over the layers of `block` on a square input of side `size`."""
+    return totals(unfold(block, size))
+
+
+@lru_cache(maxsize=1024)
+def reads(kind: str, name: Literal["kernel", "expansion"], *, table: str | None = None) -> bool:
     """Return whether blocks of `kind` depend on their `kernel` or `expansion`, whichever `name` says.
 
     A kind that cannot be built with 16 channels is taken to depend on both.
     """
     probe = Block(kind=kind, in_channels=16, out_channels=16, bank="big", slot="probe", norm="big", table=table)
+    other = replace(probe, kernel=5) if name == "kernel" else replace(probe, expansion=5)
     try:
-        return unfold(probe, 8) != unfold(replace(probe, **{name: 5}), 8)
+        return unfold(probe, 8) != unfold(other, 8)
     except InvalidRequestError:
         return True

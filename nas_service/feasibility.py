@@ -31,14 +31,15 @@ def check_feasible(space: PairSpace) -> None:
     costs = [analytic_costs(space.plan(point)) for point in points]
     if _any_meets(space, costs):
         return
-    points += [p for point in points if point["coupling"] == "triangular" for p in _cheapened(space, point)]
-    costs = [analytic_costs(space.plan(point)) for point in points]
+    for point in list(_cheapened(space, points, costs)):
+        points.append(point)
+        costs.append(analytic_costs(space.plan(point)))
     for name, bound in space.constraints.items():
         best = min(range(len(costs)), key=lambda i: costs[i][name])
         if costs[best][name] > bound:
             raise InvalidRequestError(
                 f"constraint {name} <= {bound:g}: no pair of space {space.definition.name!r} meets it; "
-                f"the smallest has {costs[best][name]:g} (coupling {points[best]['coupling']}). "
+                f"the smallest has {costs[best][name]:.12g} (coupling {points[best]['coupling']}). "
                 "Raise the bound to at least that"
             )
     if not _any_meets(space, costs):
@@ -53,33 +54,63 @@ def _any_meets(space: PairSpace, costs: list[Costs]) -> bool:
 
 
 def smallest(space: PairSpace) -> Iterator[dict[str, Any]]:
-    """Yield the pair with the smallest genes for every combination of coupling and stage kinds.
+    """Yield the pairs with the smallest genes, for every coupling and every combination of stage kinds worth a look.
 
-    Costs grow in all other genes, except that a triangular pair may cost less with a wider or deeper little.
+    Costs grow in all other genes, except that a triangular pair may cost less with a wider or deeper little. What a
+    kind adds to them depends on its own stage alone, so a kind that costs no less in any way than another of the same
+    stage is left out.
     """
-    kinds = {n: v for n, v in space.choices.items() if n == "coupling" or n.endswith("_kind")}
     base = {name: values[0] for name, values in space.choices.items()}
     points = {}
-    for combination in product(*kinds.values()):
-        key, point = space.resolve({**base, **dict(zip(kinds, combination, strict=True))})
-        points[key] = point
+    for coupling in space.definition.couplings:
+        kinds = [_useful_kinds(space, {**base, "coupling": coupling}, n) for n in base if n.endswith("_kind")]
+        for combination in product(*kinds):
+            key, point = space.resolve({**base, "coupling": coupling, **dict(combination)})
+            points[key] = point
     yield from points.values()
 
 
-def _cheapened(space: PairSpace, point: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield what becomes of `point` when each bounded cost is lowered gene by gene, and when the worst of them is."""
+def _useful_kinds(space: PairSpace, point: dict[str, Any], name: str) -> list[tuple[str, Any]]:
+    """Return (`name`, kind) of the kinds of one stage such that none costs at least as much as another in every way."""
+    costs: dict[Any, tuple[float, ...]] = {}
+    for kind in space.choices[name]:
+        ours = tuple(analytic_costs(space.plan({**point, name: kind})).values())
+        if not any(_covers(theirs, ours) for theirs in costs.values()):
+            costs = {k: theirs for k, theirs in costs.items() if not _covers(ours, theirs)} | {kind: ours}
+    return [(name, kind) for kind in costs]
+
+
+def _covers(ours: tuple[float, ...], theirs: tuple[float, ...]) -> bool:
+    return all(a <= b for a, b in zip(ours, theirs, strict=True))
+
+
+def _cheapened(space: PairSpace, points: list[dict[str, Any]], costs: list[Costs]) -> Iterator[dict[str, Any]]:
+    """Yield what becomes of triangular `points` when each bounded cost is lowered gene by gene, and the worst of them.
+
+    Each time it is the point where that cost is least already.
+    """
+    triangular = [(p, c) for p, c in zip(points, costs, strict=True) if p["coupling"] == "triangular"]
     bounds = space.constraints
     goals: list[Callable[[Costs], float]] = [lambda costs, name=name: costs[name] for name in bounds]  # type: ignore[misc]
-    goals.append(lambda costs: max(costs[name] / bound if bound else costs[name] for name, bound in bounds.items()))
-    for goal in goals:
-        yield _descend(space, point, lambda p, goal=goal: goal(analytic_costs(space.plan(p))))  # type: ignore[misc]
+    if len(bounds) > 1:
+        goals.append(lambda costs: max(costs[name] / bound if bound else costs[name] for name, bound in bounds.items()))
+    for goal in goals if triangular else ():
+        start, _ = min(triangular, key=lambda entry: goal(entry[1]))
+        yield _descend(space, start, lambda p, goal=goal: goal(analytic_costs(space.plan(p))))  # type: ignore[misc]
 
 
 def _descend(space: PairSpace, point: dict[str, Any], cost: Callable[[dict[str, Any]], float]) -> dict[str, Any]:
-    best = cost(point)
-    while True:
-        near = [space.fold(p) for p in space.neighbours(point) if p["coupling"] == point["coupling"]]
-        value, index = min((cost(p), i) for i, p in enumerate(near))
-        if value >= best:
-            return point
-        best, point = value, near[index]
+    """Return what `point` becomes when one gene after the other takes its cheapest value, until none gets cheaper."""
+    best, improved = cost(point), True
+    while improved:
+        improved = False
+        for name in (n for n in space.names if n != "coupling"):
+            others = {}
+            for value in space.choices[name]:
+                key, other = space.resolve({**point, name: value})
+                others[key] = other
+            others.pop(space.phenotype(point))
+            for other in others.values():
+                if (value := cost(other)) < best:
+                    best, point, improved = value, other, True
+    return point

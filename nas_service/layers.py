@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from edge_agent.records import stable_hash
 from nas_service.errors import InvalidRequestError
@@ -69,6 +69,27 @@ class LayerRecord:
     def deployed_weights(self) -> int:
         """Numbers stored once BatchNorm is folded into the convolution: weights and one bias per output channel."""
         return self.params - (self.out_channels if self.operation == "conv" else 0)
+
+
+class Totals(NamedTuple):
+    """The sums of `LayerRecord`'s `macs`, `params` and `deployed_weights` over some layers."""
+
+    macs: int
+    params: int
+    deployed_weights: int
+
+
+def totals(layers: Iterable[LayerRecord]) -> Totals:
+    """Return the sums over `layers`."""
+    return added((layer.macs, layer.params, layer.deployed_weights) for layer in layers)
+
+
+def added(parts: Iterable[tuple[int, int, int]]) -> Totals:
+    """Return the sums of several parts' totals."""
+    macs_, params_, deployed = 0, 0, 0
+    for part in parts:
+        macs_, params_, deployed = macs_ + part[0], params_ + part[1], deployed + part[2]
+    return Totals(macs_, params_, deployed)
 
 
 def macs(layers: Iterable[LayerRecord]) -> int:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from nas_service.block import MIN_CHANNELS, Block, reads
 from nas_service.choice_space import ChoiceSpace
@@ -24,6 +24,7 @@ from nas_service.space_definition import SpaceDefinition, StageChoices, stage_ki
 
 __all__ = ["CONSTRAINTS", "PairSpace", "SpaceDefinition", "StageChoices"]
 
+READ_BY_SOME: tuple[Literal["kernel", "expansion"], ...] = ("kernel", "expansion")  # genes that some kinds ignore
 CONSTRAINTS = ("macs", "worst_macs", "params", "weights_kib")
 
 
@@ -116,12 +117,12 @@ class PairSpace(ChoiceSpace):
             for index, choices in enumerate(getattr(self.definition, half)):
                 sliced = coupling in ("nested", "triangular")
                 kind = self._value(point, f"{'big' if sliced else half}{index}_kind")
-                for name in ("kernel", "expansion"):
+                for name in READ_BY_SOME:
                     if not self._reads(kind, name):
                         self._set(folded, f"{half}{index}_{name}", getattr(choices, f"{name}s")[0])
         return folded
 
-    def _reads(self, kind: str, name: str) -> bool:
+    def _reads(self, kind: str, name: Literal["kernel", "expansion"]) -> bool:
         """Return whether any block of a stage of `kind` depends on its kernel or expansion."""
         blocks = self.definition.blocks
         return any(reads(block, name, table=blocks) for block in stage_kinds(blocks)[kind])

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
 
-from nas_service.block import Block, output_size, unfold
+from nas_service.block import Block, block_totals, output_size, unfold
 from nas_service.errors import InvalidRequestError
-from nas_service.layers import LayerRecord, macs, params, structure_key
+from nas_service.layers import LayerRecord, Totals, added, params, structure_key, totals
 from nas_service.triangle import TailBlock, tail_blocks
 
 Coupling = Literal["independent", "stem", "nested", "triangular"]
@@ -64,7 +64,7 @@ class NetworkPlan:
             yield block, size
             size = output_size(size, block.stride)
 
-    def head_layers(self) -> tuple[LayerRecord, ...]:
+    def head_layers(self) -> tuple[LayerRecord, LayerRecord]:
         """Return the records of the pooling and the linear head."""
         width = self.blocks[-1].out_channels
         return (
@@ -82,6 +82,11 @@ class NetworkPlan:
             )
             records = (resize, *records)
         return records if stop is not None else records + self.head_layers()
+
+    def totals(self, start: int = 0, stop: int | None = None) -> Totals:
+        """Return the sums over the layers that `layers` returns."""
+        parts = [block_totals(block, size) for block, size in list(self.sizes())[start:stop]]
+        return added(parts if stop is not None else [*parts, totals(self.head_layers())])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,36 +126,38 @@ class PairPlan:
         """Return the records that run on escalation, after the little."""
         if self.coupling != "triangular":
             return self.big.layers(start=self.shared_blocks)
+        return (*(record for tail in self.tail_blocks() for record in tail.records()), *self._tail_head())
+
+    def _tail_head(self) -> tuple[LayerRecord, LayerRecord]:
         pool, linear = self.big.head_layers()
         own = pool.out_channels - self.little.blocks[-1].out_channels
-        pool = replace(pool, in_channels=own, out_channels=own)
-        return (*(record for tail in self.tail_blocks() for record in tail.records()), pool, linear)
+        return replace(pool, in_channels=own, out_channels=own), linear
 
     @property
     def little_macs(self) -> int:
         """MACs of the little: spent on every input."""
-        return macs(self.little.layers())
+        return self.little.totals().macs
 
     @property
     def tail_macs(self) -> int:
         """MACs that escalation adds."""
-        return macs(self.tail_layers())
+        return self._tail_totals().macs
 
     @property
     def big_macs(self) -> int:
         """MACs of the big network alone; of a `triangular` one, the little's channels included."""
         if self.coupling == "triangular":
-            return macs(self.little.layers(stop=len(self.little.blocks))) + self.tail_macs
-        return macs(self.big.layers())
+            return self.little.totals(stop=len(self.little.blocks)).macs + self.tail_macs
+        return self.big.totals().macs
 
     def params(self) -> int:
         """Return the learnable parameters of the pair, weights that both halves slice counted once.
 
-        Where both halves use one tensor, the larger slice is counted; BatchNorm and heads count once per set. The
-        slices of a `triangular` pair have nothing in common.
+        Where both halves of a `nested` pair use one tensor, the larger slice is counted; BatchNorm and heads count once
+        per set. The halves of other pairs have nothing in common but the blocks that run once.
         """
-        if self.coupling == "triangular":
-            return params((*self.little.layers(), *self.tail_layers()))
+        if self.coupling != "nested":
+            return self.little.totals().params + self._tail_totals().params
         weights: dict[tuple[str, str, str, int], int] = {}
         norms: dict[tuple[str, str, str, str, int], int] = {}
         for network in (self.little, self.big):
@@ -165,15 +172,21 @@ class PairPlan:
 
     def deployed_weights(self) -> int:
         """Return how many numbers the two exported graphs store."""
-        return sum(layer.deployed_weights for layer in (*self.little.layers(), *self.tail_layers()))
+        return self.little.totals().deployed_weights + self._tail_totals().deployed_weights
+
+    def _tail_totals(self) -> Totals:
+        if self.coupling != "triangular":
+            return self.big.totals(start=self.shared_blocks)
+        return added([*(tail.totals for tail in self.tail_blocks()), totals(self._tail_head())])
 
     def costs(self) -> dict[str, float]:
         """Return the analytic costs: MACs of both routes, parameters, KiB of float32 weights as deployed."""
+        little_macs, tail_macs = self.little_macs, self.tail_macs
         return {
-            "little_macs": self.little_macs,
-            "tail_macs": self.tail_macs,
+            "little_macs": little_macs,
+            "tail_macs": tail_macs,
             "big_macs": self.big_macs,
-            "worst_macs": self.little_macs + self.tail_macs,
+            "worst_macs": little_macs + tail_macs,
             "params": self.params(),
             "weights_kib": self.deployed_weights() * 4 / 1024,
         }

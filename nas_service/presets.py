@@ -54,9 +54,9 @@ SMALL = SpaceDefinition(
         StageChoices(widths=(96, 128, 160), depths=(1, 2), kernels=(3, 5)),
     ),
     big=(
-        StageChoices(widths=(80, 96, 112), depths=(3, 4), kinds=("separable", "fused")),
-        StageChoices(widths=(160, 192, 224), depths=(3, 4), kernels=(3, 5)),
-        StageChoices(widths=(224, 256, 288), depths=(2, 3), kernels=(3, 5)),
+        StageChoices(widths=(80, 96), depths=(3, 4), kinds=("separable", "fused")),
+        StageChoices(widths=(160, 176, 192), depths=(3, 4), kernels=(3, 5)),
+        StageChoices(widths=(224, 256), depths=(2, 3), kernels=(3, 5)),
     ),
     couplings=COUPLINGS,
 )

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from nas_service.block import MIN_CHANNELS, Block, unfold
 from nas_service.errors import InvalidRequestError
-from nas_service.layers import LayerRecord
+from nas_service.layers import LayerRecord, Totals, totals
 
 Sized = tuple[Block, int]  # a block and the side of its input
 
@@ -41,12 +42,14 @@ class TailBlock:
         layers: One for each layer that the block unfolds into.
         start: The little's channels in the block's output.
         lacking: Whether the little lacks the block.
+        totals: The sums over what is computed.
     """
 
     block: Block
     layers: tuple[TailLayer, ...]
     start: int
     lacking: bool
+    totals: Totals
 
     def records(self) -> Iterator[LayerRecord]:
         """Yield the records of what is computed."""
@@ -74,11 +77,16 @@ def tail_blocks(little: Sequence[Sized], big: Sequence[Sized], *, shared: int) -
     for block, size in big[shared:]:
         twin = twins.get(block.slot)
         start = twin.out_channels if twin else start
-        _check(block, twin, start)
-        tails.append(
-            TailBlock(block=block, layers=tuple(_layers(block, twin, size, start)), start=start, lacking=twin is None)
-        )
+        tails.append(_tail_block(block, twin, size, start))
     return tuple(tails)
+
+
+@lru_cache(maxsize=65536)
+def _tail_block(block: Block, twin: Block | None, size: int, start: int) -> TailBlock:
+    _check(block, twin, start)
+    layers = tuple(_layers(block, twin, size, start))
+    sums = totals(layer.record for layer in layers if layer.record is not None)
+    return TailBlock(block=block, layers=layers, start=start, lacking=twin is None, totals=sums)
 
 
 def _check(block: Block, twin: Block | None, start: int) -> None:

@@ -14,7 +14,8 @@ from workers.supernet import Supernet
 from workers.train_config import TrainConfig
 from workers.training import train
 
-# Every kind of block, elastic kernels and expansions, strides that make shortcuts with and without projection.
+# Every kind of block, elastic kernels and expansions, strides that make shortcuts with and without projection, and a
+# little that may see the image smaller.
 EVERY_KIND = SpaceDefinition(
     name="every-kind",
     stem_widths=(8, 16),
@@ -23,15 +24,20 @@ EVERY_KIND = SpaceDefinition(
     strides=(1, 2),
     little=(
         StageChoices(widths=(8, 16), depths=(1, 2), kernels=(3,), kinds=("separable", "inverted"), expansions=(1, 2)),
-        StageChoices(widths=(8, 24), depths=(1, 2), kernels=(3, 5)),
+        StageChoices(widths=(8, 24), depths=(1, 2), kernels=(3, 5), kinds=("separable", "inverted_se")),
     ),
     big=(
         StageChoices(
-            widths=(16, 24), depths=(1, 2), kernels=(3, 5), kinds=("residual", "inverted", "fused"), expansions=(1, 2)
+            widths=(16, 24),
+            depths=(1, 2),
+            kernels=(3, 5),
+            kinds=("residual", "inverted", "inverted_se", "fused"),
+            expansions=(1, 2),
         ),
-        StageChoices(widths=(24, 32), depths=(2,), kernels=(3, 5), kinds=("separable", "residual")),
+        StageChoices(widths=(24, 32), depths=(2,), kernels=(3, 5), kinds=("separable", "separable_se", "residual")),
     ),
     couplings=COUPLINGS,
+    little_scales=(0.75, 1.0),
 )
 DEFINITIONS = {"micro": (MICRO, 1, 8), "tiny": (TINY, 3, 32), "every-kind": (EVERY_KIND, 3, 12)}
 
