@@ -167,14 +167,17 @@ class Trainer:
         return means
 
     def _batch(self, chosen: Tensor, steps: int) -> Batch:
-        images = self.dataset.train_images[chosen].to(self.device)
-        images = augment(images, self.dataset.augmentation, generator=self.generator)
+        spec = self.dataset.augmentation
+        images = augment(self.dataset.train_images[chosen].to(self.device), spec, generator=self.generator)
+        images = normalise(images, self.dataset.mean, self.dataset.std)
+        labels = self.dataset.train_labels[chosen].to(self.device)
+        targets: Tensor | None = None
+        if spec.mixes:
+            from workers.data.mixing import mix  # torchvision's transforms take a second to import
+
+            images, targets = mix(images, labels, classes=self.learner.classes, spec=spec, generator=self.generator)
         return Batch(
-            images=normalise(images, self.dataset.mean, self.dataset.std),
-            labels=self.dataset.train_labels[chosen].to(self.device),
-            step=self.step,
-            steps=steps,
-            generator=self.generator,
+            images=images, labels=labels, targets=targets, step=self.step, steps=steps, generator=self.generator
         )
 
     def _collapsed(self, loss: float) -> bool:
