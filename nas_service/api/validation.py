@@ -86,7 +86,7 @@ def _board_problems(spec: JobSpec, fleet: BoardList) -> Iterator[Problem]:
 
 
 def _data_problems(spec: JobSpec, data: Path | None) -> Iterator[Problem]:
-    if not DATASETS[spec.dataset.name] or spec.dataset.root is None:
+    if not DATASETS.get(spec.dataset.name) or spec.dataset.root is None:
         return
     root = data_root(spec.dataset.root, data)
     complaint = _root_complaint(root, spec.dataset.name)
@@ -148,15 +148,7 @@ def _space_problems(spec: JobSpec) -> Iterator[Problem]:
 
 def _space(definition: SpaceDefinition, spec: JobSpec) -> PairSpace:
     side = spec.dataset.resolution or FOLDERS.get(spec.dataset.name)
-    least = (1, _least_resolution(definition), 2) if side is None else (3, side, 2)
+    least = (1, definition.least_resolution, 2) if side is None else (3, side, 2)
     channels, resolution, classes = SHAPES.get(spec.dataset.name, least)
     bounds = {name: bound for name, bound in spec.constraints.items() if "@" not in name}
     return PairSpace(definition, channels=channels, resolution=resolution, classes=classes, constraints=bounds)
-
-
-def _least_resolution(definition: SpaceDefinition) -> int:
-    """Return the smallest side that a definition takes: data of unknown shape costs at least what that costs."""
-    side = definition.stem_stride
-    for stride in definition.strides:
-        side *= stride
-    return side

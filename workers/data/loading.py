@@ -1,4 +1,7 @@
-"""Data sets by name. A loader is imported when it is asked for: the libraries behind them take seconds to import."""
+"""Data sets by name, users' own by `package.module:function`.
+
+A loader is imported when it is asked for: the libraries behind them take seconds to import.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +26,27 @@ LOADERS = {
 
 def load(spec: DatasetSpec) -> Dataset:
     """Return the data set that `spec` names; InvalidRequestError says what is missing or broken."""
-    if spec.name not in LOADERS:
-        near = difflib.get_close_matches(spec.name, LOADERS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ";"
-        raise InvalidRequestError(f"unknown data set {spec.name!r}{hint} choose one of: {', '.join(LOADERS)}")
-    module, _, name = LOADERS[spec.name].partition(":")
-    loader: Callable[[DatasetSpec], Dataset] = getattr(importlib.import_module(module), name)
-    dataset = loader(spec)
+    dataset = _loader(spec.name)(spec)
+    if not isinstance(dataset, Dataset):
+        raise InvalidRequestError(
+            f"data set {spec.name!r} loaded a {type(dataset).__name__} but must return a workers.data.dataset.Dataset"
+        )
     return replace(dataset, augmentation=dataset.augmentation.changed(spec.augmentation))
+
+
+def _loader(name: str) -> Callable[[DatasetSpec], Dataset]:
+    """Return the function that loads data set `name`."""
+    if ":" not in name and name not in LOADERS:
+        near = difflib.get_close_matches(name, LOADERS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ";"
+        raise InvalidRequestError(
+            f"unknown data set {name!r}{hint} choose one of: {', '.join(LOADERS)}, or give package.module:function"
+        )
+    module, _, attribute = LOADERS.get(name, name).partition(":")
+    try:
+        loader: Callable[[DatasetSpec], Dataset] = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InvalidRequestError(
+            f"data set {name!r} cannot be imported: {error}; is it on the workers' Python path?"
+        ) from None
+    return loader
