@@ -1,0 +1,1 @@
+"""Dimensions that evolve while a supernet is trained: by gradient, by evolution, or shrinking by schedule."""
