@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from workers.bench.choices import SystemChoices, freeze_system
 from workers.bench.folder import CellFolder, CellId, read_config
 from workers.bench.outputs import without_test
 from workers.bench.registry import make_system
+from workers.bench.shifting import can_shift, shift_parts, shifted_test
 from workers.bench.surroundings import surroundings
 from workers.bench.system import Phase, System, SystemOutputs
 from workers.bench.workload import Workload
@@ -56,6 +58,7 @@ class Cell:
         held_out = self.held_out(modules)
         choices = self.choices(held_out)
         self.open_test(choices, modules)
+        self.shift(modules)
         self.folder.write_json("record.json", self.record())
 
     def train(self, notice: Notice) -> dict[str, nn.Module]:
@@ -109,6 +112,14 @@ class Cell:
             run, openings=recorded, record=lambda o: self.folder.write_json("openings.json", [o.to_dict()])
         )
         self.folder.write_outputs("test.npz", {"test": sealed.open(choices)})
+
+    def shift(self, modules: dict[str, nn.Module]) -> None:
+        """Run the system on corrupted test images; what it does there changes nothing any more."""
+        if self.folder.read_outputs("shift.npz") or not can_shift(self.workload.dataset):
+            return
+        dataset, splits, names = shifted_test(self.workload.dataset, self.workload.splits)
+        outputs = self.system.finish(modules, dataset, splits)("test")
+        self.folder.write_outputs("shift.npz", shift_parts(outputs, names), precision=np.float16)
 
     def record(self) -> dict[str, Any]:
         """Return what the cell cost and what it was made with."""

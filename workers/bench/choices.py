@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nas_service.errors import InvalidRequestError
 from workers.bench.exit_choices import ExitChoices, freeze_exits
@@ -19,7 +20,7 @@ from workers.bench.scoring import RANDOM, LearnedWeights, learn, scores_of
 from workers.bench.system import ExitCosts, SystemOutputs
 from workers.protocol.area import normalised_area
 from workers.protocol.choices import FrozenChoices, freeze
-from workers.protocol.outcomes import CachedOutputs, Outcomes, PathCosts
+from workers.protocol.outcomes import CachedOutputs, PathCosts
 from workers.protocol.record import Record
 from workers.routers import LEARNED, SCORES
 from workers.routing.features import TOP
@@ -80,7 +81,7 @@ class SystemChoices(Record):
             exits=tuple(ExitChoices.from_dict(v) for v in values["exits"]),
         )
 
-    def test_scores(self, router: str, test: CachedOutputs) -> np.ndarray:
+    def test_scores(self, router: str, test: CachedOutputs) -> NDArray[np.floating]:
         """Return (N,) the scores of one of the frozen routers on test outputs."""
         return scores_of(router, test, temperature=self.temperature, learned=self.learned, seed=TEST_SEED)
 
@@ -106,7 +107,7 @@ def freeze_system(
     calibration, exits = held_out["calibration"], len(held_out["calibration"].logits)
     if exits != len(costs.macs):
         raise InvalidRequestError(f"{system} has {exits} exits but MACs of {len(costs.macs)}; mend its costs()")
-    shared = {
+    shared: dict[str, Any] = {
         "system": system,
         "macs": costs.macs,
         "reference_macs": costs.reference_macs,
@@ -159,14 +160,11 @@ def _freeze_pair(
             )
         )
         if router != RANDOM:
-            areas[router] = normalised_area(_outcomes(validation, scores_of(router, validation, **fixed)))
+            areas[router] = normalised_area(validation.outcomes(scores_of(router, validation, **fixed)))
     return SystemChoices(**shared, routers=tuple(frozen), learned=learned, validation_areas=areas, router=_best(areas))
-
-
-def _outcomes(outputs: CachedOutputs, scores: np.ndarray) -> Outcomes:
-    return outputs.outcomes(scores)
 
 
 def _best(areas: Mapping[str, float | None]) -> str:
     """Return the router of the largest area, the first of equals."""
-    return max(areas, key=lambda name: -1.0 if areas[name] is None else areas[name])
+    known = {name: -1.0 if area is None else area for name, area in areas.items()}
+    return max(known, key=lambda name: known[name])

@@ -10,6 +10,7 @@ cells/SYSTEM-sSEED/
   choices.json                everything chosen on them, frozen before the test split is opened
   openings.json               that the test split was opened, against which choices
   test.npz                    logits and labels of `test`
+  shift.npz                   the same of corrupted test images, by corruption and severity
   record.json                 what the cell cost; written last: the cell is done
   failure.txt                 why it is not
 ```
@@ -29,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from nas_service.errors import ConflictError, InvalidRequestError, NotFoundError
 from workers.bench.config import BenchConfig
@@ -75,9 +77,12 @@ class CellFolder:
         path = self.path / name
         return json.loads(path.read_text()) if path.exists() else None
 
-    def write_outputs(self, name: str, outputs: Mapping[str, SystemOutputs]) -> None:
-        """Write the outputs of some splits, or of shifted images, by name."""
-        arrays = {f"{split}_{part}": getattr(o, part) for split, o in outputs.items() for part in ("logits", "labels")}
+    def write_outputs(
+        self, name: str, outputs: Mapping[str, SystemOutputs], *, precision: DTypeLike = np.float32
+    ) -> None:
+        """Write the outputs of some splits, or of shifted images, by name; logits in this floating type."""
+        arrays: dict[str, Any] = {f"{split}_logits": o.logits.astype(precision) for split, o in outputs.items()}
+        arrays |= {f"{split}_labels": o.labels for split, o in outputs.items()}
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)
         self.write(name, buffer.getvalue())
@@ -89,7 +94,10 @@ class CellFolder:
             return {}
         with np.load(path, allow_pickle=False) as arrays:
             splits = [key.removesuffix("_labels") for key in arrays.files if key.endswith("_labels")]
-            return {s: SystemOutputs(logits=arrays[f"{s}_logits"], labels=arrays[f"{s}_labels"]) for s in splits}
+            return {
+                s: SystemOutputs(logits=arrays[f"{s}_logits"].astype(np.float32), labels=arrays[f"{s}_labels"])
+                for s in splits
+            }
 
     def log(self) -> list[dict[str, Any]]:
         """Return the log's lines; one that was cut off is left out."""

@@ -39,7 +39,7 @@ class BenchPreset:
 
 
 SHARES = (0.2, 0.3, 0.4, 0.5, 0.7)
-SYSTEMS = ("ours", "cascade-kd", "cascade", "static-little", "static-big", "branchy")
+SYSTEMS = ("ours", "cascade-kd", "cascade", "static-little", "static-mid2", "static-mid3", "static-big", "branchy")
 
 PRESETS: dict[str, BenchPreset] = {
     "micro": BenchPreset(
@@ -84,7 +84,23 @@ PRESETS: dict[str, BenchPreset] = {
     ),
     "small": BenchPreset(
         space="small",
-        pair={"coupling": "stem"},
+        pair={
+            "coupling": "stem",
+            "stem_width": 16,
+            "little0_width": 32,
+            "little0_depth": 2,
+            "little1_width": 64,
+            "little1_depth": 2,
+            "little2_width": 128,
+            "little2_depth": 2,
+            "big0_width": 80,
+            "big0_depth": 3,
+            "big0_kind": "fused",
+            "big1_width": 160,
+            "big1_depth": 3,
+            "big2_width": 256,
+            "big2_depth": 2,
+        },
         dataset="parquet",
         epochs=30,
         systems=("ours", "cascade-kd", "static-big"),
