@@ -11,7 +11,7 @@ import numpy as np
 import ray
 
 from cluster.evaluator import HALVES, publish
-from cluster.training_phase import StopRequestedError, Trained, answer_of, device, train_config
+from cluster.training_phase import StopRequestedError, Trained, answer_of, device, tuning_config
 from edge_agent.records import Result
 from nas_service.candidate import Candidate, CandidateStatus
 from nas_service.front import adaptive_reference, hypervolume
@@ -104,8 +104,6 @@ class FinalistPhase:
 
     def _finish(self, actor: Any, candidate: Candidate) -> None:
         spec, epochs = self._spec, self._spec.finalists.fine_tune_epochs
-        rate = spec.supernet.learning_rate / 10
-        tuning = replace(train_config(spec), epochs=epochs, learning_rate=rate) if epochs else None
         keys = self._measure(actor, candidate)
         report = answer_of(
             actor.finalist.remote(
@@ -115,7 +113,7 @@ class FinalistPhase:
                 dataset=self._trained.dataset,
                 seed=spec.seed,
                 train_fraction=spec.supernet.train_fraction,
-                tuning=tuning,
+                tuning=tuning_config(spec),
                 routing=routing_options(spec.finalists),
                 costs=self._costs(candidate, keys),
                 provenance={

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,6 +24,7 @@ from workers.train_config import TrainConfig
 from workers.trainer import EpochReport
 
 CHECKPOINT = "checkpoint.safetensors"
+DISTILLATION = ("distillation", "little_distillation", "temperature")
 
 
 class StopRequestedError(Exception):
@@ -68,12 +69,31 @@ def dataset_spec(spec: JobSpec, *, cache: Path) -> DatasetSpec:
 
 def train_config(spec: JobSpec) -> TrainConfig:
     """Return the hyperparameters of the job's supernet."""
-    return TrainConfig(
-        epochs=spec.supernet.epochs or 1,
-        batch_size=spec.supernet.batch_size,
-        learning_rate=spec.supernet.learning_rate,
-        autocast=spec.resources.trainer.gpus > 0,
-        seed=spec.seed,
+    terms = {} if spec.supernet.cotraining is None else spec.supernet.cotraining.given()
+    plain = {name: terms.pop(name) for name in DISTILLATION if name in terms}
+    return TrainConfig.from_dict(
+        {
+            "epochs": spec.supernet.epochs or 1,
+            "batch_size": spec.supernet.batch_size,
+            "learning_rate": spec.supernet.learning_rate,
+            "autocast": spec.resources.trainer.gpus > 0,
+            "seed": spec.seed,
+            "cotraining": terms,
+            **plain,
+        }
+    )
+
+
+def tuning_config(spec: JobSpec) -> TrainConfig | None:
+    """Return how finalists are fine-tuned, None if they are not: the same terms, at a tenth of the learning rate."""
+    if not spec.finalists.fine_tune_epochs:
+        return None
+    config = train_config(spec)
+    return replace(
+        config,
+        epochs=spec.finalists.fine_tune_epochs,
+        learning_rate=config.learning_rate / 10,
+        cotraining=config.cotraining.only_fine_tuning(),
     )
 
 

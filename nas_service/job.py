@@ -10,13 +10,13 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from edge_agent.records import stable_hash
 from nas_service.errors import InvalidRequestError
+from nas_service.job_part import Part
 from nas_service.job_parts import (
     DATASETS,
     Dataset,
     EvaluatorResources,
     Finalists,
     Measurement,
-    Part,
     Resources,
     Space,
     Strategy,
@@ -190,7 +190,18 @@ def _unfit(spec: JobSpec) -> list[Problem]:
         for path in ("strategy", "objectives"):
             if getattr(spec, path):
                 problems.append(Problem(path=path, message="means nothing to kind 'train'; remove it"))
-    return problems
+    return [*problems, *_without_effect(spec)]
+
+
+def _without_effect(spec: JobSpec) -> Iterator[Problem]:
+    terms = spec.supernet.cotraining
+    if terms is None or not terms.gate:
+        return
+    if spec.finalists.fine_tune_epochs == 0 and (terms.phases is None or terms.phases.fine_tune == 0):
+        yield Problem(
+            path="supernet.cotraining.gate",
+            message="is on while fine-tuning alone; set phases.fine_tune or finalists.fine_tune_epochs above 0",
+        )
 
 
 def _not_in_this_version(spec: JobSpec) -> Iterator[Problem]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from edge_agent.records import RecordError, check_sha256
+from nas_service.job_cotraining import CoTraining
+from nas_service.job_part import Part
 from nas_service.spelling import nearest
 
 # Whether a data set needs a folder or file of its own; `digits` comes with scikit-learn.
@@ -68,12 +70,6 @@ def _differ(couplings: tuple[str, ...]) -> tuple[str, ...]:
     return couplings
 
 
-class Part(BaseModel):
-    """A mapping in a job: never changed, and with no keys but its own."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
 class Dataset(Part):
     """The images; `root` stays as written and is resolved where the service runs."""
 
@@ -119,6 +115,7 @@ class Supernet(Part):
     learning_rate: Annotated[float, Field(strict=True, gt=0, le=100, allow_inf_nan=False)] = 0.1
     train_fraction: Annotated[float, Field(strict=True, gt=0, le=1, allow_inf_nan=False)] = 1.0
     augmentation: AugmentationChange | None = None
+    cotraining: CoTraining | None = None
 
     @model_validator(mode="after")
     def _has_one_origin(self) -> Supernet:
