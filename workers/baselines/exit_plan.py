@@ -6,8 +6,7 @@ After Teerapittayanon et al., BranchyNet (ICPR 2016): a branch leaves the main n
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from nas_service.block import MIN_CHANNELS, Block, output_size
 from nas_service.errors import InvalidRequestError
@@ -68,13 +67,13 @@ class ExitPlan:
             cumulative.append(macs(self.backbone.layers(stop=head.after)) + spent)
         return (*cumulative, macs(self.backbone.layers()) + spent)
 
+    def records(self) -> tuple[LayerRecord, ...]:
+        """Return the records of the backbone and all heads."""
+        return (*self.backbone.layers(), *(record for head in self.heads for record in self.head_layers(head)))
+
     def params(self) -> int:
         """Return the learnable parameters."""
-        return params(self.backbone.layers()) + sum(params(self.head_layers(head)) for head in self.heads)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the plan as JSON-able data."""
-        return asdict(self)
+        return params(self.records())
 
 
 def place_exits(backbone: NetworkPlan, targets: Sequence[float]) -> ExitPlan:

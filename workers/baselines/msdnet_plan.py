@@ -184,9 +184,13 @@ class MsdPlan:
             cumulative.append(spent)
         return tuple(cumulative)
 
+    def records(self) -> tuple[LayerRecord, ...]:
+        """Return the records of the whole net."""
+        return tuple(record for records in self.blocks() for record in records)
+
     def params(self) -> int:
         """Return the learnable parameters."""
-        return sum(params(records) for records in self.blocks())
+        return params(self.records())
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as JSON-able data."""

@@ -10,6 +10,20 @@ from workers.bench.system import MakeSystem, Setting, System
 
 SYSTEMS: dict[str, str] = {
     "ours": "workers.bench.fixed_pair:make",
+    "static-little": "workers.baselines.static:make_little",
+    "static-mid1": "workers.baselines.static:make_mid1",
+    "static-mid2": "workers.baselines.static:make_mid2",
+    "static-mid3": "workers.baselines.static:make_mid3",
+    "static-mid4": "workers.baselines.static:make_mid4",
+    "static-big": "workers.baselines.static:make_big",
+    "cascade": "workers.baselines.cascade:make",
+    "cascade-kd": "workers.baselines.cascade:make_distilled",
+    "cascade-nas": "workers.baselines.searched_cascade:make",
+    "branchy": "workers.baselines.early_exit:make_branchy",
+    "branchy2": "workers.baselines.early_exit:make_branchy_two",
+    "boosted": "workers.baselines.early_exit:make_boosted",
+    "msdnet": "workers.baselines.early_exit:make_msdnet",
+    "msdnet-boosted": "workers.baselines.early_exit:make_boosted_msdnet",
 }
 
 

@@ -137,6 +137,7 @@ class Setting:
         config: Hyperparameters of a run of the base number of epochs, with the seed.
         images: Training images of an epoch: whole batches.
         budgets: Average MACs that accuracies are compared at, ascending.
+        data: The data set, without its test part, and its splits, for a system that searches before it trains.
     """
 
     name: str
@@ -146,6 +147,7 @@ class Setting:
     config: TrainConfig
     images: int
     budgets: tuple[float, ...] = ()
+    data: tuple[Dataset, Splits] | None = field(default=None, repr=False)
 
 
 MakeSystem = Callable[[Setting], System]

@@ -12,6 +12,7 @@ from nas_service.plan import PairPlan
 from nas_service.presets import PRESETS as SPACES
 from workers.bench.config import BenchConfig
 from workers.bench.folder import CellId
+from workers.bench.outputs import without_test
 from workers.bench.presets import BenchPreset, bench_preset
 from workers.bench.system import Setting
 from workers.data.dataset import Dataset
@@ -73,6 +74,7 @@ class Workload:
             config=config,
             images=len(self.splits.weights) // batch * batch,
             budgets=self.budgets,
+            data=(without_test(self.dataset), self.splits),
         )
 
 

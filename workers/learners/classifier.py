@@ -32,8 +32,6 @@ class ClassifierLearner(PlainLearner):
         InvalidRequestError: the teacher knows other classes.
     """
 
-    module: Classifier
-
     def __init__(self, net: Classifier, config: TrainConfig, *, teacher: MultiExit | None = None) -> None:
         if teacher is not None and teacher.classes != net.classes:
             raise InvalidRequestError(
@@ -42,13 +40,13 @@ class ClassifierLearner(PlainLearner):
         taught_by = None if teacher is None else weights_digest(teacher)
         identity = {"name": "classifier", "net": net.key, "teacher": taught_by}
         super().__init__(net, classes=net.classes, identity=identity)
-        self.module, self.config = net, config
+        self.net, self.config = net, config
         self.teacher = None if teacher is None else _frozen(teacher)
 
     def learn(self, batch: Batch, backward: Backward) -> dict[str, Tensor]:
         """Learn from one batch; `loss` is what is minimised, `labels` the cross-entropy with the labels alone."""
         labels = batch.labels if batch.targets is None else batch.targets
-        (logits,) = self.module(batch.images)
+        (logits,) = self.net(batch.images)
         logits, lesson = logits.float(), self._lesson(batch.images)
         loss = branch_loss(logits, labels, teacher=lesson, weight=self.config.little_distillation, config=self.config)
         backward(loss)
@@ -58,7 +56,7 @@ class ClassifierLearner(PlainLearner):
 
     def watch(self, quick: EvaluationContext) -> dict[str, float]:
         """Return the accuracy of a recalibrated copy as `net`."""
-        (accuracy,) = exit_accuracies(self.module, quick)
+        (accuracy,) = exit_accuracies(self.net, quick)
         return {"net": accuracy}
 
     def _lesson(self, images: Tensor) -> Tensor | None:

@@ -34,8 +34,6 @@ class ExitsLearner(PlainLearner):
         InvalidRequestError: weights of another number of exits, or below 0, or none for the last exit.
     """
 
-    module: MultiExit
-
     def __init__(self, net: MultiExit, config: TrainConfig, *, weights: Sequence[float] | None = None) -> None:
         given = (1.0,) * net.exits if weights is None else tuple(weights)
         if len(given) != net.exits or not all(0 <= w < math.inf for w in given) or given[-1] <= 0:
@@ -45,12 +43,12 @@ class ExitsLearner(PlainLearner):
         self.weights = tuple(weight / sum(given) for weight in given)
         identity = {"name": "exits", "net": net.key, "weights": list(self.weights)}
         super().__init__(net, classes=net.classes, identity=identity)
-        self.module, self.config = net, config
+        self.net, self.config = net, config
 
     def learn(self, batch: Batch, backward: Backward) -> dict[str, Tensor]:
         """Learn from one batch; `loss` is the last exit's cross-entropy, `all` the weighted sum, `exitK` each one's."""
         labels = batch.labels if batch.targets is None else batch.targets
-        answers = self.module.answers(batch.images, [weight > 0 for weight in self.weights])
+        answers = self.net.answers(batch.images, [weight > 0 for weight in self.weights])
         figures: dict[str, Tensor] = {}
         terms: list[Tensor] = []
         for index, (logits, weight) in enumerate(zip(answers, self.weights, strict=True), start=1):
@@ -60,8 +58,8 @@ class ExitsLearner(PlainLearner):
                 figures[f"exit{index}"] = loss.detach()
         total = torch.stack(terms).sum()
         backward(total)
-        return {"loss": figures[f"exit{self.module.exits}"], "all": total.detach(), **figures}
+        return {"loss": figures[f"exit{self.net.exits}"], "all": total.detach(), **figures}
 
     def watch(self, quick: EvaluationContext) -> dict[str, float]:
         """Return the accuracy of every exit of a recalibrated copy as `exit1`, `exit2` and so on."""
-        return {f"exit{i}": value for i, value in enumerate(exit_accuracies(self.module, quick), start=1)}
+        return {f"exit{i}": value for i, value in enumerate(exit_accuracies(self.net, quick), start=1)}

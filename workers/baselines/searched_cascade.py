@@ -1,0 +1,124 @@
+"""B1-NAS: the distilled cascade whose halves were searched separately, each for its own accuracy.
+
+What it lacks against a co-trained and jointly searched pair is the joint search. A supernet of both halves without
+coupling is trained, each half is searched in it by the searcher that pairs are searched by, at no more MACs and
+parameters than the fixed pair's half, and both are trained anew. The search is counted apart from training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import cast
+
+import torch
+
+from nas_service.errors import InvalidRequestError
+from nas_service.layers import macs
+from nas_service.plan import NetworkPlan, PairPlan
+from workers.baselines.cascade import BIG, LITTLE, CascadeSystem, Halves
+from workers.baselines.half_search import Half, HalfSpace, half_error, independent_space, search_half
+from workers.bench.system import Modules, Phase, Setting
+from workers.data.dataset import Dataset
+from workers.data.splits import Splits
+from workers.evaluation import RECALIBRATION_IMAGES, EvaluationContext, EvaluationData
+from workers.learner import Learner
+from workers.learners.sandwich import SandwichLearner
+from workers.protocol.budget import TrainingBudget, TrainingPhase
+from workers.sampling import Sandwich
+from workers.supernet import Supernet
+from workers.train_config import TrainConfig
+
+SUPERNET = "supernet"
+EVALUATIONS = 40  # of each half
+STEPS_COUNTED = 100  # whose pairs are drawn to know what a step of the supernet costs on average
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SearchedCascade(CascadeSystem):
+    """The cascade whose halves are known once the supernet is trained; until then, the most that they may cost.
+
+    Attributes:
+        evaluations: Networks scored for each half.
+        found: The halves, once found.
+    """
+
+    evaluations: int = EVALUATIONS
+    found: Halves = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        self._data()
+
+    def halves(self) -> Halves:
+        """Return the halves that were found, or before that the fixed pair's, which none exceeds."""
+        return self.found or CascadeSystem.halves(self)
+
+    def chosen(self, modules: Modules) -> Halves:
+        """Return the halves that the search in the trained supernet finds, the same every time."""
+        if not self.found:
+            supernet = cast(Supernet, modules[SUPERNET])
+            dataset, splits = self._data()
+            context = EvaluationContext(EvaluationData.of(dataset, splits))
+            self.found.update({half: self._search(supernet, half, context) for half in (LITTLE, BIG)})
+        return self.found
+
+    def phases(self) -> tuple[Phase, ...]:
+        """Return the supernet's phase and those of the nets."""
+        first = Phase(name=SUPERNET, learner=self._supernet, config=self._search_config())
+        return (first, *CascadeSystem.phases(self))
+
+    def budget(self) -> TrainingBudget:
+        """Return the cost of both nets and the teacher, and apart from it the supernet's and the scoring's."""
+        _, splits = self._data()
+        scored = min(RECALIBRATION_IMAGES, len(splits.weights)) + len(splits.validation)
+        costs = [macs(plan.layers()) for plan in CascadeSystem.halves(self).values()]
+        config = self._search_config()
+        search = (
+            TrainingPhase(
+                name=SUPERNET, forward_macs=self._step_macs(config), images=config.epochs * self.setting.images
+            ),
+            TrainingPhase(
+                name="scoring", forward_macs=float(sum(costs)), images=self.evaluations * scored, trained=False
+            ),
+        )
+        return TrainingBudget(phases=CascadeSystem.budget(self).phases, search_phases=search)
+
+    def _search(self, supernet: Supernet, half: str, context: EvaluationContext) -> NetworkPlan:
+        which = cast(Half, half)
+        space = HalfSpace(supernet.space, which, limit=CascadeSystem.halves(self)[half])
+        return search_half(
+            space,
+            lambda plan: half_error(supernet, plan, which, context),
+            evaluations=self.evaluations,
+            seed=self.seed,
+        )
+
+    def _supernet(self, modules: Modules) -> Learner:
+        supernet = Supernet(independent_space(self.setting.space), seed=self.seed)
+        return SandwichLearner.over_space(supernet, self._search_config())
+
+    def _search_config(self) -> TrainConfig:
+        """Half of the base epochs: ranking networks takes less training than shipping them."""
+        return self.for_epochs(max(1, self.setting.config.epochs // 2))
+
+    def _step_macs(self, config: TrainConfig) -> float:
+        """Return the mean MACs for one image of all pairs of a step."""
+        sampler = Sandwich(independent_space(self.setting.space), random_pairs=config.random_pairs)
+        generator = torch.Generator().manual_seed(self.seed)
+        return sum(_forward(sampler(step, generator)) for step in range(STEPS_COUNTED)) / STEPS_COUNTED
+
+    def _data(self) -> tuple[Dataset, Splits]:
+        if self.setting.data is None:
+            raise InvalidRequestError(
+                f"system {self.name!r} searches on validation images, but its setting has no data; give Setting.data"
+            )
+        return self.setting.data
+
+
+def make(setting: Setting) -> SearchedCascade:
+    """Return the system of a setting."""
+    return SearchedCascade(setting=setting, distilled=True)
+
+
+def _forward(plans: Iterable[PairPlan]) -> float:
+    return float(sum(plan.little_macs + plan.tail_macs for plan in plans))
