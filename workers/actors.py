@@ -13,6 +13,7 @@ from workers.data.loading import load
 from workers.data.splits import Splits
 from workers.evaluation import EvaluationData
 from workers.evaluator import CandidateReport, EvaluatorCore, FinalistReport, Half
+from workers.quantize.choice import Int8Config
 from workers.routing.choice import RoutingOptions
 from workers.supernet import Supernet
 from workers.train_config import TrainConfig
@@ -118,6 +119,7 @@ class EvaluatorActor:
         train_fraction: float = 1.0,
         tuning: TrainConfig | None = None,
         routing: RoutingOptions | None = None,
+        int8: Int8Config | None = None,
         costs: Mapping[str, tuple[float, float]] | None = None,
         provenance: Mapping[str, Any] | None = None,
     ) -> FinalistReport:
@@ -133,6 +135,7 @@ class EvaluatorActor:
             splits=splits,
             tuning=tuning,
             routing=routing,
+            int8=int8,
             costs=costs,
             provenance=provenance,
         )

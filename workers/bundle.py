@@ -1,7 +1,7 @@
 """Bundles: everything a board needs to run one candidate, in a zip whose bytes depend on its content alone.
 
-Router, temperature and thresholds are chosen on the calibration split (workers/routing/choice.py); only then is the
-test split run, once, for the figures beside them.
+Router, temperature and thresholds are chosen on the calibration split (workers/routing/choice.py), for the float pair
+and, where asked for, again for its int8 form; only then is the test split run, once, for the figures beside them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -21,18 +21,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edge_agent.records import BundleFile, InputSpec, Manifest, OperatingPoint, Variant
+from edge_agent.records import BundleFile, InputSpec, Manifest, Variant
 from nas_service.curve import Curve
-from workers.data.augment import batches
 from workers.data.dataset import Dataset
 from workers.data.splits import Splits
-from workers.evaluation import BATCH, Outputs, infer
-from workers.export import export_pair
+from workers.evaluation import Outputs
 from workers.network import Pair
-from workers.operating_points import DEFAULT, operating_points
-from workers.routing.choice import Routing, RoutingOptions, choose_routing
+from workers.operating_points import DEFAULT, Costs, operating_points
+from workers.quantize.choice import Int8Config
+from workers.quantize.form import Form, Precision, compare_forms, float_form, int8_form
+from workers.routing.choice import Routing, RoutingOptions
 
 PARITY_IMAGES = 64
+FILES: dict[Precision, tuple[str, str, str]] = {
+    "fp32": ("little.onnx", "big.onnx", "parity.npz"),
+    "int8": ("little.int8.onnx", "big.int8.onnx", "parity.int8.npz"),
+}
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can hold
 
 
@@ -56,6 +60,7 @@ def build_bundle(
     router: str,
     candidate: str,
     routing: RoutingOptions | None = None,
+    int8: Int8Config | None = None,
     costs: Mapping[str, tuple[float, float]] | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> Bundle:
@@ -68,61 +73,72 @@ def build_bundle(
         router: The score that decides; `learned` is fitted here.
         candidate: The candidate's id.
         routing: What is fitted beside the usual thresholds; None: the defaults.
+        int8: How the int8 variant is made; None: there is none.
         costs: Objective, such as `latency_ms@rpi5`, to the little's cost and what the tail adds; `macs` is known here.
+            Those of int8 are not known: the figures given are the float graphs'.
         provenance: Job, seed and whatever else says where the pair came from; JSON-able.
 
     Raises:
         UncalibratedError: the pair has no BatchNorm statistics.
         InvalidRequestError: outputs are not finite, or an unknown router.
     """
-    plan = pair.plan
-    priced = {"macs": (float(plan.little_macs), float(plan.tail_macs)), **(costs or {})}
-    images, labels = _rows(dataset.train_images, splits.calibration), _rows(dataset.train_labels, splits.calibration)
-    outputs = _outputs(pair, dataset, images, labels)
-    chosen = choose_routing(outputs, router=router, options=routing)
-    graphs = export_pair(pair, router=chosen.router)
-    tested = _outputs(pair, dataset, dataset.test_images[splits.test], dataset.test_labels[splits.test])
-    test = tested.scored(chosen.router)
-    points = operating_points(chosen.thresholds, calibration=chosen.calibration, test=test, costs=priced)
-    files = {
-        "little.onnx": graphs.little,
-        "big.onnx": graphs.big,
-        "parity.npz": _parity(images, outputs, chosen),
-    }
+    macs = {"macs": (float(pair.plan.little_macs), float(pair.plan.tail_macs))}
+    forms = [float_form(pair, dataset, splits, router=router, options=routing)]
+    if int8 is not None:
+        forms.append(int8_form(pair, dataset, splits, router=router, options=routing, config=int8))
+    index = torch.from_numpy(splits.test)
+    tested = {form.precision: form.run(dataset.test_images[index], dataset.test_labels[index]) for form in forms}
+    variants: list[Variant] = []
+    files: dict[str, bytes] = {}
+    for form in forms:
+        costs_here = {**macs, **((costs or {}) if form.precision == "fp32" else {})}
+        variant, content = _variant(form, tested[form.precision], dataset, splits, costs=costs_here)
+        variants.append(variant)
+        files |= content
     origin = {
         **(provenance or {}),
         "split_hashes": splits.hashes,
         "dataset": dataset.name,
-        "routing": chosen.fit,
+        "routing": forms[0].routing.fit,
+        **({"int8": compare_forms(forms[0], forms[1], tested=tested)} if int8 is not None else {}),
         "versions": _versions(),
     }
-    manifest = _manifest(pair, dataset, files, points, router=router, candidate=candidate, provenance=origin)
+    manifest = _manifest(pair, dataset, files, variants, router=router, candidate=candidate, provenance=origin)
     text = json.dumps(manifest.to_dict(), indent=2, sort_keys=True, allow_nan=False).encode()
+    exact = forms[0]
     return Bundle(
         data=_zip({"bundle.json": text, **files}),
         manifest=manifest,
-        models={"little": graphs.little, "big": graphs.big},
-        calibration=chosen.calibration.curve,
-        test=test.curve,
-        notes=chosen.notes,
+        models={"little": exact.graphs.little, "big": exact.graphs.big},
+        calibration=exact.routing.calibration.curve,
+        test=tested["fp32"].scored(exact.routing.router).curve,
+        notes=tuple(dict.fromkeys(note for form in forms for note in (*form.routing.notes, *form.notes))),
     )
 
 
-def _rows(tensor: Tensor, indices: NDArray[np.int64]) -> Tensor:
-    return tensor[torch.from_numpy(indices)]
-
-
-def _outputs(pair: Pair, dataset: Dataset, images: Tensor, labels: Tensor) -> Outputs:
-    device = next(pair.parameters()).device
-    ready = [batch.to(device) for batch in batches(images, dataset.mean, dataset.std, size=BATCH)]
-    return infer(pair, ready, labels=labels.numpy())
+def _variant(
+    form: Form, tested: Outputs, dataset: Dataset, splits: Splits, *, costs: Costs
+) -> tuple[Variant, dict[str, bytes]]:
+    """Return what the manifest says of a form, and its files."""
+    little, big, parity = FILES[form.precision]
+    chosen = form.routing
+    points = operating_points(
+        chosen.thresholds, calibration=chosen.calibration, test=tested.scored(chosen.router), costs=costs
+    )
+    images = dataset.train_images[torch.from_numpy(splits.calibration)]
+    variant = Variant(precision=form.precision, little=little, big=big, parity=parity, operating_points=points)
+    return variant, {
+        little: form.graphs.little,
+        big: form.graphs.big,
+        parity: _parity(images, form.outputs, chosen),
+    }
 
 
 def _manifest(
     pair: Pair,
     dataset: Dataset,
     files: Mapping[str, bytes],
-    points: tuple[OperatingPoint, ...],
+    variants: Sequence[Variant],
     *,
     router: str,
     candidate: str,
@@ -139,13 +155,9 @@ def _manifest(
             BundleFile(name=name, sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))
             for name, data in sorted(files.items())
         ),
-        operating_points=points,
+        operating_points=variants[0].operating_points,
         default_operating_point=DEFAULT,
-        variants=(
-            Variant(
-                precision="fp32", little="little.onnx", big="big.onnx", parity="parity.npz", operating_points=points
-            ),
-        ),
+        variants=tuple(variants),
         provenance=provenance,
     )
 
@@ -157,7 +169,7 @@ def _parity(images: Tensor, outputs: Outputs, routing: Routing) -> bytes:
     order = np.argsort(scores, kind="stable")
     chosen = np.unique(order[np.linspace(0, len(order) - 1, min(PARITY_IMAGES, len(order))).round().astype(int)])
     arrays = {
-        "images": np.ascontiguousarray(_rows(images, chosen).permute(0, 2, 3, 1).numpy()),
+        "images": np.ascontiguousarray(images[torch.from_numpy(chosen)].permute(0, 2, 3, 1).numpy()),
         "little_logits": outputs.little_logits.numpy()[chosen].astype(np.float32),
         "big_logits": outputs.escalated_logits.numpy()[chosen].astype(np.float32),
         "scores": scores[chosen].astype(np.float32),

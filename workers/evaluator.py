@@ -22,6 +22,7 @@ from workers.data.splits import Splits
 from workers.evaluation import Evaluation, EvaluationContext, EvaluationData, evaluate, recalibrate
 from workers.export import export_big, export_little
 from workers.network import Pair
+from workers.quantize.choice import Int8Config
 from workers.routing.choice import RoutingOptions
 from workers.supernet import Supernet
 from workers.train_config import TrainConfig
@@ -152,6 +153,7 @@ class EvaluatorCore:
         splits: Splits,
         tuning: TrainConfig | None = None,
         routing: RoutingOptions | None = None,
+        int8: Int8Config | None = None,
         costs: Mapping[str, tuple[float, float]] | None = None,
         provenance: Mapping[str, Any] | None = None,
     ) -> FinalistReport:
@@ -165,6 +167,7 @@ class EvaluatorCore:
             splits: Its splits; the test split is run once.
             tuning: How to fine-tune; None keeps the supernet's weights.
             routing: What is fitted beside the usual thresholds; None: the defaults.
+            int8: How the int8 variant is made; None: there is none.
             costs: Measured costs by objective: the little's, and what the tail adds.
             provenance: What else the bundle says of its origin.
         """
@@ -180,6 +183,7 @@ class EvaluatorCore:
                 router=router,
                 candidate=candidate,
                 routing=routing,
+                int8=int8,
                 costs=costs,
                 provenance=origin,
             )

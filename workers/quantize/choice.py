@@ -6,7 +6,7 @@ weights nor ranges nor thresholds depend. The test split is not looked at.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -19,14 +19,15 @@ from nas_service.errors import InvalidRequestError
 from workers.data.augment import batches
 from workers.data.dataset import Dataset
 from workers.data.splits import Splits
+from workers.errors import TrainingCollapsedError
 from workers.evaluation import BATCH
-from workers.export import ExportedPair
+from workers.export import ExportedPair, export_pair
 from workers.network import Pair
 from workers.quantize.ptq import METHODS, quantise_pair
 from workers.quantize.qat import QatConfig, fine_tune_rounded
 from workers.quantize.running import GraphOutputs, run_pair
 
-Export = Callable[[Pair], ExportedPair]
+Weights = Literal["as trained", "fine-tuned"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +69,7 @@ class Attempt:
     """
 
     models: ExportedPair = field(repr=False)
-    weights: Literal["as trained", "fine-tuned"]
+    weights: Weights
     method: str
     little: float
     big: float
@@ -89,45 +90,51 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Quantised:
-    """The int8 form chosen, all that were tried, and the float pair's accuracy on the same validation images."""
+    """The int8 form chosen, the float pair behind it, all that were tried, and the float accuracy on as many images."""
 
+    pair: Pair = field(repr=False)
     chosen: Attempt
     attempts: tuple[Attempt, ...]
     fp32_accuracy: dict[str, float]
     images: int
+    notes: tuple[str, ...] = ()
 
 
-def choose_int8(
-    pair: Pair, dataset: Dataset, splits: Splits, *, export: Export, config: Int8Config | None = None
-) -> Quantised:
-    """Return the best int8 form of `pair`.
+def choose_int8(pair: Pair, dataset: Dataset, splits: Splits, *, config: Int8Config | None = None) -> Quantised:
+    """Return the best int8 form of `pair`; its score is the margin, whatever the router will be.
 
     Args:
         pair: Recalibrated; it stays as it is.
         dataset: The data set that the splits index.
         splits: Calibration gives ranges, validation decides, weights are learnt from.
-        export: Makes the float graphs of this pair, and of its fine-tuned copy.
         config: How.
 
     Raises:
         InvalidRequestError: an empty calibration split, an unknown method, or outputs that are not finite.
     """
     config = config or Int8Config()
-    validation = spread(splits.validation, config.validation_images)
-    ranges = spread(splits.calibration, config.calibration_images)
-    if not len(ranges):
-        raise InvalidRequestError("the calibration split is empty; quantising needs images to find ranges from")
-    trial = _Trial(dataset, ranges=ranges, validation=validation)
-    models = export(pair)
-    exact = trial.run(models)
-    attempts = [trial(models, exact, weights="as trained", method=method) for method in config.methods]
-    best = max(attempts, key=Attempt.rank)
+    trial = _Trial(dataset, splits, config)
+    exact = trial.run(export_pair(pair, router="margin"))
+    attempts = trial.all(pair, exact, weights="as trained")
+    best, source = max(attempts, key=Attempt.rank), pair
+    notes: tuple[str, ...] = ()
     if config.qat is not None and _loss(best, exact) > config.allowed_loss:
-        tuned = fine_tune_rounded(pair, dataset, splits, share=_share(best.method), config=config.qat)
-        models = export(tuned)
-        attempts += [trial(models, exact, weights="fine-tuned", method=method) for method in config.methods]
-        best = max(attempts, key=Attempt.rank)
-    return Quantised(chosen=best, attempts=tuple(attempts), fp32_accuracy=exact.accuracies, images=len(validation))
+        try:
+            tuned = fine_tune_rounded(pair, dataset, splits, share=_share(best.method), config=config.qat)
+            more = trial.all(tuned, exact, weights="fine-tuned")
+        except (TrainingCollapsedError, InvalidRequestError) as error:
+            more, notes = [], (f"fine-tuning for int8 failed, the weights stay as trained: {error}",)
+        if more and (better := max(more, key=Attempt.rank)).rank() > best.rank():
+            best, source = better, tuned
+        attempts += more
+    return Quantised(
+        pair=source,
+        chosen=best,
+        attempts=tuple(attempts),
+        fp32_accuracy=exact.accuracies,
+        images=trial.images,
+        notes=notes,
+    )
 
 
 def spread(indices: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
@@ -145,23 +152,33 @@ def rows(dataset: Dataset, indices: NDArray[np.int64]) -> Iterable[Tensor]:
 class _Trial:
     """Makes and scores int8 forms on fixed images."""
 
-    def __init__(self, dataset: Dataset, *, ranges: NDArray[np.int64], validation: NDArray[np.int64]) -> None:
-        self._dataset, self._ranges, self._validation = dataset, ranges, validation
-        self._labels = dataset.train_labels[torch.from_numpy(validation)].numpy()
+    def __init__(self, dataset: Dataset, splits: Splits, config: Int8Config) -> None:
+        self._dataset, self._methods = dataset, config.methods
+        self._ranges = spread(splits.calibration, config.calibration_images)
+        self._validation = spread(splits.validation, config.validation_images)
+        self._labels = dataset.train_labels[torch.from_numpy(self._validation)].numpy()
+        if not len(self._ranges):
+            raise InvalidRequestError("the calibration split is empty; quantising needs images to find ranges from")
+
+    @property
+    def images(self) -> int:
+        return len(self._validation)
 
     def run(self, models: ExportedPair) -> GraphOutputs:
         return run_pair(models, rows(self._dataset, self._validation), labels=self._labels)
 
-    def __call__(
-        self, models: ExportedPair, exact: GraphOutputs, *, weights: Literal["as trained", "fine-tuned"], method: str
-    ) -> Attempt:
+    def all(self, pair: Pair, exact: GraphOutputs, *, weights: Weights) -> list[Attempt]:
+        models = export_pair(pair, router="margin")
+        return [self._attempt(models, exact, weights=weights, method=method) for method in self._methods]
+
+    def _attempt(self, models: ExportedPair, exact: GraphOutputs, *, weights: Weights, method: str) -> Attempt:
         made = quantise_pair(models, lambda: rows(self._dataset, self._ranges), method=method)
         got = self.run(made)
         distances = [
             (getattr(got.outputs, name) - getattr(exact.outputs, name)).abs().mean().item()
             for name in ("little_logits", "escalated_logits")
         ]
-        return Attempt(models=made, weights=weights, method=method, distance=sum(distances), **got.accuracies)
+        return Attempt(models=made, weights=weights, method=method, distance=sum(distances) / 2, **got.accuracies)
 
 
 def _loss(attempt: Attempt, exact: GraphOutputs) -> float:
