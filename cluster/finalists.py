@@ -22,6 +22,8 @@ from nas_service.store.job_record import Progress
 from nas_service.tune.ports import Measurer
 from nas_service.valuation import half_cost
 from workers.actors import EvaluatorActor
+from workers.quantize.choice import Int8Config
+from workers.quantize.qat import QatConfig
 from workers.routing.choice import Risk, RoutingOptions
 
 POLL_S = 0.5
@@ -54,6 +56,15 @@ def routing_options(wanted: Finalists) -> RoutingOptions:
     """Return what is fitted for each bundle beside the usual thresholds."""
     risk = None if wanted.risk is None else Risk(epsilon=wanted.risk.epsilon, delta=wanted.risk.delta)
     return RoutingOptions(temperature=wanted.temperature, class_thresholds=wanted.class_thresholds, risk=risk)
+
+
+def int8_config(spec: JobSpec) -> Int8Config | None:
+    """Return how each bundle's int8 variant is made; None if the job asks for none."""
+    wanted = spec.finalists
+    if not wanted.int8:
+        return None
+    qat = QatConfig(epochs=wanted.qat_epochs, batch_size=spec.supernet.batch_size, seed=spec.seed)
+    return Int8Config(qat=qat if wanted.qat_epochs else None)
 
 
 class FinalistPhase:
@@ -115,6 +126,7 @@ class FinalistPhase:
                 train_fraction=spec.supernet.train_fraction,
                 tuning=tuning_config(spec),
                 routing=routing_options(spec.finalists),
+                int8=int8_config(spec),
                 costs=self._costs(candidate, keys),
                 provenance={
                     "job": self._job_id,
@@ -136,6 +148,7 @@ class FinalistPhase:
             "operating_points": report.manifest["operating_points"],
             "default_operating_point": report.manifest["default_operating_point"],
             "fine_tune_epochs": epochs,
+            "int8": report.manifest["provenance"].get("int8"),
             "measurements": keys,
             "seconds": report.seconds,
         }
