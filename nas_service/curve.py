@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -53,8 +52,6 @@ class Curve:
         scores: NDArray[np.floating],
         little_correct: NDArray[np.bool_],
         big_correct: NDArray[np.bool_],
-        *,
-        at: Iterable[float] = (),
     ) -> Curve:
         """Return the curve of cached outputs.
 
@@ -65,8 +62,6 @@ class Curve:
             scores: (N,) the router's score of each input, finite; higher is surer.
             little_correct: (N,) whether the little is right.
             big_correct: (N,) whether the escalated prediction is right.
-            at: Finite thresholds from elsewhere that the curve has to have as well: `index_of` is exact for its own
-                thresholds alone.
 
         Raises:
             InvalidRequestError: for shapes that differ, no inputs, or scores that are not finite.
@@ -81,9 +76,8 @@ class Curve:
         ascending = scores[order].astype(np.float64)
         gains = big_correct[order].astype(np.int64) - little_correct[order].astype(np.int64)
         last_of_ties = np.flatnonzero(np.diff(ascending) > 0)
-        middles = (ascending[last_of_ties] + ascending[last_of_ties + 1]) / 2
-        given = np.fromiter(at, dtype=np.float64)
-        thresholds = np.concatenate([[-math.inf], np.union1d(middles, given), [math.inf]])
+        middles = np.unique((ascending[last_of_ties] + ascending[last_of_ties + 1]) / 2)
+        thresholds = np.concatenate([[-math.inf], middles, [math.inf]])
         escalated = np.searchsorted(ascending, thresholds, side="left").astype(np.int64)
         correct = int(little_correct.sum()) + np.concatenate([[0], np.cumsum(gains)])[escalated]
         return cls(thresholds=thresholds, escalated=escalated, correct=correct.astype(np.int64), n=len(scores))

@@ -84,4 +84,6 @@ def described(name: str, data: bytes) -> BundleFile:
 
 
 def point(name: str, threshold: Any) -> OperatingPoint:
-    return OperatingPoint(name=name, threshold=threshold, calibration=Promise(accuracy=0.5, escalation_rate=0.5))
+    return OperatingPoint(
+        name=name, threshold=threshold, calibration=Promise(accuracy=0.5, escalation_rate=0.5, n=1000)
+    )

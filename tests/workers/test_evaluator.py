@@ -4,6 +4,7 @@ import io
 import zipfile
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -35,6 +36,14 @@ def test_a_report_holds_what_evaluate_gives(core, trained, context):
     assert report.accuracies["big"] == pytest.approx(100 * evaluation.big_accuracy)
     assert np.array_equal(curve.correct, evaluation.outputs.curve("margin").correct)
     assert set(report.seconds) == {"extract", "recalibrate", "infer", "export", "total"}
+
+
+def test_a_learned_router_is_searched_by_cross_fitted_scores_and_its_graph_can_be_measured(core, trained, context):
+    report = core.evaluate(point(core), router="learned", export=("little",))
+    outputs = evaluate(trained[0], trained[0].space.plan(point(core)), context).outputs
+    assert np.array_equal(Curve.from_bytes(report.curve).correct, outputs.curve("learned").correct)
+    nodes = {node.name for node in onnx.load_model_from_string(report.models["little"]).graph.node}
+    assert any(name.startswith("router/") for name in nodes)
 
 
 @pytest.mark.parametrize("halves", [(), ("little",), ("big",), ("little", "big")])
