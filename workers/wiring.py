@@ -34,6 +34,13 @@ def residual(units: Sequence[Unit], x: Tensor) -> Tensor:
     return add(second(first(x)), shortcut)
 
 
+def separable(units: Sequence[Unit], x: Tensor) -> Tensor:
+    """Filter, mix; the input is added if there is an `add` unit."""
+    depthwise, pointwise, *add = units
+    y = pointwise(depthwise(x))
+    return add[0](y, x) if add else y
+
+
 def inverted(units: Sequence[Unit], x: Tensor) -> Tensor:
     """Expand, filter, project; the input is added if there is an `add` unit."""
     expand, depthwise, project, *add = units
@@ -48,9 +55,10 @@ def gated(units: Sequence[Unit], x: Tensor) -> Tensor:
 
 
 def separable_se(units: Sequence[Unit], x: Tensor) -> Tensor:
-    """Filter, scale, mix."""
-    depthwise, *gate, pointwise = units
-    return pointwise(gated(gate, depthwise(x)))
+    """Filter, scale, mix; the input is added if there is an `add` unit."""
+    depthwise, pointwise, *add = (units[0], *units[5:])
+    y = pointwise(gated(units[1:5], depthwise(x)))
+    return add[0](y, x) if add else y
 
 
 def inverted_se(units: Sequence[Unit], x: Tensor) -> Tensor:
@@ -62,7 +70,7 @@ def inverted_se(units: Sequence[Unit], x: Tensor) -> Tensor:
 
 WIRINGS: dict[str, Wiring] = {
     "conv": chain,
-    "separable": chain,
+    "separable": separable,
     "separable_se": separable_se,
     "residual": residual,
     "inverted": inverted,

@@ -73,7 +73,7 @@ def test_the_tail_computes_the_channels_past_the_littles_from_all(kind, expected
     ("kind", "expected"),
     [
         ("conv", [(48, 24, 24)]),
-        ("separable", [(48, 48, 0), (48, 24, 24)]),
+        ("separable", [(48, 48, 0), (48, 24, 24), (24, 24, 24)]),
         ("residual", [(48, 48, 0), (48, 24, 24), (24, 24, 24)]),
         ("inverted", [(48, 96, 0), (96, 96, 0), (96, 24, 24), (24, 24, 24)]),
     ],

@@ -114,18 +114,20 @@ def by_hand(pair: Pair, x: Tensor) -> Tensor:
     littles = {block.slot: block for block in pair.little.blocks}
     theirs, own = pair.little.features(x, pair.shared_blocks), torch.zeros(0)
     for tail, block in zip(pair.plan.tail_blocks(), pair.big.blocks, strict=True):
-        units = list(block.units)
+        present = iter(block.units)
+        units = [None if layer.record is None else next(present) for layer in tail.layers]
         twin = littles.get(tail.block.slot)
-        if tail.block.kind == "separable" and twin:
-            filtered = twin.units[0](theirs)
-            both = torch.cat((filtered, units[0](own)), 1) if len(units) == 2 else filtered
-            own = units[-1](both)
-            theirs = twin.units[1](filtered)
+        both = torch.cat((theirs, own), 1) if own.numel() else theirs
+        if tail.block.kind == "conv":
+            own, theirs = units[0](both), twin(theirs) if twin else theirs
             continue
-        y = torch.cat((theirs, own), 1) if own.numel() else theirs
-        for unit in units:
-            y = unit(y)
-        own, theirs = y, twin(theirs) if twin else theirs
+        depthwise, pointwise, *add = units
+        if twin:
+            filtered = twin.units[0](theirs)
+            mixed = pointwise(torch.cat((filtered, depthwise(own)), 1) if depthwise else filtered)
+        else:
+            mixed = pointwise(depthwise(both))
+        own, theirs = add[0](mixed, own) if add else mixed, twin(theirs) if twin else theirs
     return pair.big.head(torch.cat((theirs, own), 1).mean((2, 3)))
 
 

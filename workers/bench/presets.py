@@ -81,6 +81,7 @@ PRESETS: dict[str, BenchPreset] = {
         systems=SYSTEMS,
         budgets=(1.0 * MILLION, 1.3 * MILLION, 1.6 * MILLION, 1.9 * MILLION, 2.3 * MILLION),
         validation_images=1000,
+        train={"learning_rate": 0.3},
     ),
     "small": BenchPreset(
         space="small",
@@ -107,6 +108,7 @@ PRESETS: dict[str, BenchPreset] = {
         budgets=SHARES,
         relative=True,
         validation_images=1000,
+        train={"learning_rate": 0.3},
     ),
 }
 
