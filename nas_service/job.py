@@ -216,8 +216,6 @@ def _not_in_this_version(spec: JobSpec) -> Iterator[Problem]:
     for path, tier in (("measurement.tier", spec.measurement.tier), ("finalists.tier", spec.finalists.tier)):
         if tier is not None and tier not in TIERS_THAT_RUN:
             yield _absent(path, tier, TIERS_THAT_RUN)
-    if spec.finalists.int8:
-        yield _absent("finalists.int8", "true", ("false",))
 
 
 def _absent(path: str, got: str, works: Iterable[str]) -> Problem:

@@ -151,11 +151,14 @@ class Finalists(Part):
 
     `temperature` scales the score's softmax where that harms no threshold on average; `class_thresholds` adds operating
     points with a threshold for each predicted class, `risk` one with a guarantee. All are fitted on calibration images.
+    `int8` adds a quantised variant to the bundle; where rounding costs more than half a point, it is fine-tuned for
+    `qat_epochs` epochs.
     """
 
     count: Annotated[int, Field(strict=True, ge=0, le=1000)] = 5
     fine_tune_epochs: Annotated[int, Field(strict=True, ge=0, le=100_000)] = 0
     int8: Flag = False
+    qat_epochs: Annotated[int, Field(strict=True, ge=0, le=1000)] = 2
     tier: Tier | None = None
     temperature: Flag = True
     class_thresholds: Flag = False
