@@ -17,7 +17,8 @@ class Evolving:
 
     Attributes:
         probabilities: Gene -> the probability of each of its choices, in their order.
-        expected_macs: Expected MACs of an image, `little + escalation_rate * tail`; None before they were looked at.
+        expected_macs: Expected MACs of an image, `little + escalation_rate * tail`; of a population,
+            the mean of what its pairs take when all is escalated. None before they were looked at.
         target_macs: What the expected MACs may be at most; None without a target.
         multiplier: The Lagrange multiplier of that constraint; None without a target.
         escalation_rate: The mean that the co-trained router asks for, in [0, 1]; None without one.

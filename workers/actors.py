@@ -13,6 +13,7 @@ from workers.data.loading import load
 from workers.data.splits import Splits
 from workers.evaluation import EvaluationData
 from workers.evaluator import CandidateReport, EvaluatorCore, FinalistReport, Half
+from workers.evolving.settings import Evolution
 from workers.quantize.choice import Int8Config
 from workers.routing.choice import RoutingOptions
 from workers.supernet import Supernet
@@ -68,14 +69,21 @@ class TrainerActor:
         return EvaluationData.of(*self._data())
 
     @ray.method(num_returns="streaming")
-    def train(self, config: TrainConfig, *, resume: bytes | None = None) -> Iterator[EpochReport]:
-        """Train a supernet and stream a report, with its checkpoint, after every epoch; errors as in `train`."""
-        shape = self.shape()
-        space = PairSpace(
-            self._definition, channels=shape["channels"], resolution=shape["resolution"], classes=shape["classes"]
-        )
+    def train(
+        self,
+        config: TrainConfig,
+        *,
+        evolution: Evolution | None = None,
+        constraints: Mapping[str, float] | None = None,
+        resume: bytes | None = None,
+    ) -> Iterator[EpochReport]:
+        """Train a supernet and stream a report, with its checkpoint, after every epoch; errors as in `train`.
+
+        `constraints` hold for the pairs that a search during training finds; a plain supernet is trained for them all.
+        """
+        space = PairSpace(self._definition, **self.shape(), constraints=constraints if evolution else None)
         supernet = Supernet(space, seed=config.seed)
-        yield from train(supernet, *self._data(), config, resume=resume, device=self._device)
+        yield from train(supernet, *self._data(), config, evolution=evolution, resume=resume, device=self._device)
 
 
 @ray.remote

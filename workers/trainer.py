@@ -38,6 +38,7 @@ class EpochReport:
         learning_rate: Of the last step.
         accuracies: Shares in [0, 1] of at most 1,000 validation images, by the learner's names.
         rollbacks: Rollbacks so far.
+        learner: What the learner remembers beside tensors, JSON-able.
         checkpoint: What `Trainer.epochs` resumes from.
     """
 
@@ -49,6 +50,7 @@ class EpochReport:
     learning_rate: float
     accuracies: dict[str, float]
     rollbacks: int
+    learner: dict[str, Any] = field(repr=False, default_factory=dict)
     checkpoint: bytes = field(repr=False)
 
 
@@ -129,6 +131,7 @@ class Trainer:
                 learning_rate=self.optimizer.param_groups[0]["lr"],
                 accuracies=self.learner.watch(self.quick),
                 rollbacks=self.rollbacks,
+                learner=last.learner,
                 checkpoint=last.to_bytes(),
             )
 

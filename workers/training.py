@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from nas_service.plan import PairPlan
 from workers.data.dataset import Dataset
 from workers.data.splits import Splits
+from workers.evolving.learning import make_learner
+from workers.evolving.settings import Evolution
 from workers.learners.sandwich import SandwichLearner
 from workers.supernet import Supernet
 from workers.train_config import TrainConfig
@@ -19,19 +21,20 @@ def train(
     splits: Splits,
     config: TrainConfig,
     *,
+    evolution: Evolution | None = None,
     resume: bytes | None = None,
     device: str = "cpu",
 ) -> Iterator[EpochReport]:
-    """Train `supernet` in place with the sandwich rule and yield a report after every epoch.
+    """Train `supernet` in place and yield a report after every epoch: by the sandwich rule, or as dimensions evolve.
 
-    The reports' losses are `big` and `little` of the teaching pair and `all`, the sum over all pairs; their accuracies
+    The sandwich's losses are `big` and `little` of the teaching pair and `all`, the sum over all pairs; its accuracies
     `largest_little`, `largest_big`, `smallest_little` and `smallest_big`.
 
     Raises:
         InvalidRequestError: the checkpoint `resume` is damaged, or of another space, data split or configuration.
         TrainingCollapsedError: the loss went to NaN or back to guessing more than `config.rollbacks` times.
     """
-    learner = SandwichLearner.over_space(supernet, config)
+    learner = make_learner(supernet, config, evolution, dataset=dataset, splits=splits, device=device)
     yield from Trainer(learner, dataset, splits, config, device=device).epochs(resume)
 
 

@@ -36,17 +36,18 @@ class Masks(nn.Module):
     Args:
         space: The space.
         coupling: Of the pairs.
+        exploration: Share of the probabilities, in [0, 1), that stays uniform.
     """
 
     logits: nn.ParameterDict
     count: Tensor
 
-    def __init__(self, space: PairSpace, coupling: Coupling) -> None:
+    def __init__(self, space: PairSpace, coupling: Coupling, *, exploration: float = 0.0) -> None:
         super().__init__()
         self.space, self.coupling = space, coupling
         self.choices = {name: space.choices[name] for name in active_genes(space, coupling)}
         self.logits = nn.ParameterDict({name: torch.zeros(len(v)) for name, v in self.choices.items()})
-        self.exploration = 0.0
+        self.exploration = exploration
         for name, values in self.choices.items():
             self.register_buffer(f"mean_{name}", torch.zeros(len(values)))
             self.register_buffer(f"square_{name}", torch.zeros(len(values)))

@@ -51,7 +51,7 @@ class MaskSearch(nn.Module):
     ) -> None:
         super().__init__()
         self.coupling, self.target, self.name, self._settings = coupling, target, name, settings
-        self.masks = Masks(space, coupling)
+        self.masks = Masks(space, coupling, exploration=settings.exploration[0])
         self.pricing = MaskCost(self.masks, measure or Macs())
         self.router = EscalationRouter(space.classes)
         self.register_buffer("multiplier", torch.zeros(()))

@@ -10,7 +10,7 @@ are trained alike; after it the masks are hardened and only the pairs that were 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from workers.cotraining.objective import PairObjective, truth_of
 from workers.cotraining.terms import Phase
 from workers.evaluation import EvaluationContext, evaluate
 from workers.evolving.cost import Measure
+from workers.evolving.memory import remembered
 from workers.evolving.search import MaskSearch
 from workers.evolving.settings import GradientSearch
 from workers.learner import Backward, Batch, PlainLearner, decayed_groups
@@ -54,7 +55,7 @@ class GradientLearner(PlainLearner):
         self.extras = nn.ModuleDict({"objective": self.objective.extras, "searches": nn.ModuleList(self.searches)})
         self.sampler: PairSampler = Sandwich(space, random_pairs=1, smallest_pairs=False)
         self.phase: Phase = settings.phase(0, config.epochs)
-        self.epoch = 0
+        self._after = 0
         self.past = Trajectory(choices={n: v for n, v in space.choices.items() if n != "coupling"})
         self._moved: tuple[MaskSearch, float, int] | None = None
 
@@ -69,9 +70,8 @@ class GradientLearner(PlainLearner):
 
     def start_epoch(self, epoch: int, epochs: int) -> None:
         """Enter the epoch's phase; harden the masks where the search is over."""
-        if epoch > 0 or not self.past.steps:
-            self.past = self.past.with_step(self._step(epoch))
-        self.epoch, self.phase = epoch, self.settings.phase(epoch, epochs)
+        self.past = self.past.with_step(self._step(epoch))
+        self._after, self.phase = epoch + 1, self.settings.phase(epoch, epochs)
         self.objective.start_epoch(epoch, epochs)
         self.objective.phase = "fine_tune" if self.phase == "fine_tune" else "joint"
         for search in self.searches:
@@ -106,9 +106,8 @@ class GradientLearner(PlainLearner):
 
     def state(self) -> dict[str, Any]:
         """Return the trajectory, the hardened choices and the points found so far."""
-        after = self.epoch + 1 if self.past.steps else 0
         return {
-            "trajectory": self.past.with_step(self._step(after)).to_dict(),
+            "trajectory": self.past.with_step(self._step(self._after)).to_dict(),
             "choices": [search.choice for search in self.searches],
             "explorations": [search.masks.exploration for search in self.searches],
             "found": [search.found for search in self.searches],
@@ -116,8 +115,8 @@ class GradientLearner(PlainLearner):
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take back what `state` returned."""
-        self.past = Trajectory.from_dict(state["trajectory"])
-        self.epoch = self.past.steps[-1].epoch - 1
+        self.past = remembered(state, "choices", "explorations")
+        self._after, self.phase = self.past.steps[-1].epoch, cast(Phase, self.past.steps[-1].phase)
         for search, choice, share in zip(self.searches, state["choices"], state["explorations"], strict=True):
             search.choice, search.masks.exploration = choice, share
 

@@ -37,15 +37,15 @@ def test_the_mask_of_a_depth_keeps_blocks():
 
 def test_exploration_keeps_every_choice_possible():
     masks = small_masks(spread=100.0)
-    assert min(float(p.min()) for p in masks.probabilities().values()) < 1e-6
+    assert min(p.min().item() for p in masks.probabilities().values()) < 1e-6
     masks.exploration = 0.2
-    assert min(float(p.min()) for p in masks.probabilities().values()) == pytest.approx(0.1)
+    assert min(p.min().item() for p in masks.probabilities().values()) == pytest.approx(0.1)
 
 
 def test_draws_follow_the_probabilities():
     masks, generator = small_masks(), torch.Generator().manual_seed(1)
     draws = [masks.draw(generator)["big0_width"] for _ in range(400)]
-    assert sum(draws) / 400 == pytest.approx(float(masks.probabilities()["big0_width"][1]), abs=0.08)
+    assert sum(draws) / 400 == pytest.approx(masks.probabilities()["big0_width"][1].item(), abs=0.08)
 
 
 def test_the_score_function_is_the_gradient_of_the_expected_loss():
