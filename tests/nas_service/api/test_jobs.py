@@ -129,6 +129,39 @@ def test_parquet_folders_are_looked_at_before_the_job_starts(
     assert complaint is None or complaint in answer.json()["detail"]
 
 
+@pytest.mark.parametrize(
+    ("names", "complaint"),
+    [
+        (("train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg", "val/b/1.jpg"), None),
+        (("train/a/1.jpg", "train/b/1.jpg"), "data has train/ but no test/ nor val/"),
+        (("a/1.jpg", "b/notes.txt"), "data/b is a class without an image"),
+        (("a/1.jpg",), "data has 1 class folder; a classifier needs at least 2"),
+    ],
+)
+def test_image_folders_are_looked_at_before_the_job_starts(
+    api: Api, spec: dict[str, Any], tmp_path: Path, names: tuple[str, ...], complaint: str | None
+) -> None:
+    for name in names:
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / name).touch()
+    dataset = {"name": "folder", "root": str(tmp_path / "data"), "resolution": 32}
+    answer = api.post("/api/v1/jobs?dry_run=1", json={**spec, "dataset": dataset})
+    assert answer.status_code == (200 if complaint is None else 422)
+    assert complaint is None or complaint in answer.json()["detail"]
+
+
+def test_a_folders_resolution_counts_when_constraints_are_checked(
+    api: Api, spec: dict[str, Any], tmp_path: Path
+) -> None:
+    for name in ("data/a/1.jpg", "data/b/1.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    for resolution, status in ((32, 200), (224, 422)):
+        dataset = {"name": "folder", "root": str(tmp_path / "data"), "resolution": resolution}
+        changed = {**spec, "dataset": dataset, "constraints": {"macs": 2_000_000}}
+        assert api.post("/api/v1/jobs?dry_run=1", json=changed).status_code == status
+
+
 def test_a_job_whose_driver_cannot_start_is_kept_as_failed_and_can_be_resumed(api: Api, spec: dict[str, Any]) -> None:
     api.launcher.failure = "no cluster"
     answer = api.post("/api/v1/jobs", json=spec)

@@ -65,6 +65,15 @@ def test_classes_without_names_are_numbered(tmp_path):
     assert load(spec(tmp_path)).classes == ("0", "1")
 
 
+def test_with_a_resolution_images_of_any_size_and_kind_become_rgb_squares(root):
+    cells = [png(np.full(shape, 70, np.uint8)) for shape in ((9, 5, 3), (20, 8, 3), (6, 6), (64, 64, 3))]
+    write(root / "plain_text" / "train-00000-of-00001.parquet", cells=cells, labels=[0, 1, 0, 1])
+    dataset = load(spec(root, resolution=16, cache=str(root / "cache")))
+    assert dataset.train_images.shape == (4, 3, 16, 16)
+    assert (dataset.train_images == 70).all()
+    assert load(spec(root, resolution=12, cache=str(root / "cache"))).resolution == 12
+
+
 @pytest.mark.parametrize("part", ["train", "test"])
 def test_missing_split_is_named(root, part):
     next((root / "plain_text").glob(f"{part}-*")).unlink()
