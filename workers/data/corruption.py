@@ -121,7 +121,7 @@ def _jpeg(x: Values, strength: tuple[float, ...], rng: np.random.Generator) -> V
 def _by_pillow(x: Values, change: Callable[[Image.Image], Image.Image]) -> Values:
     pixels = (x * 255).round().astype(np.uint8).transpose(0, 2, 3, 1)
     changed = [np.asarray(change(Image.fromarray(i[:, :, 0] if i.shape[2] == 1 else i))) for i in pixels]
-    return np.stack(changed).reshape(pixels.shape).transpose(0, 3, 1, 2).astype(np.float32) / 255
+    return np.stack(changed).reshape(pixels.shape).transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
 
 
 def _each(*values: float) -> tuple[tuple[float, ...], ...]:

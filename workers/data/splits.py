@@ -18,6 +18,7 @@ from workers.data.dataset import Dataset
 
 Indices = NDArray[np.int64]
 SPLITS = ("weights", "validation", "calibration", "test")
+HELD_OUT_SHARE, MOST_HELD_OUT = 0.1, 10_000  # of the train part, for validation and for calibration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -44,7 +45,7 @@ class Splits:
         test_size: int,
         seed: int,
         train_fraction: float = 1.0,
-        shares: tuple[float, float] = (0.1, 0.1),
+        shares: tuple[float, float] = (HELD_OUT_SHARE, HELD_OUT_SHARE),
     ) -> Splits:
         """Return stratified splits.
 
@@ -76,9 +77,15 @@ class Splits:
 
     @classmethod
     def of(cls, dataset: Dataset, *, seed: int, train_fraction: float = 1.0) -> Splits:
-        """Return the splits of `dataset`, as `make` draws them."""
+        """Return the splits of `dataset`, as `make` draws them; of large ones 10,000 images each are held out."""
+        labels = dataset.train_labels.numpy()
+        share = min(HELD_OUT_SHARE, MOST_HELD_OUT / len(labels))
         return cls.make(
-            dataset.train_labels.numpy(), test_size=len(dataset.test_labels), seed=seed, train_fraction=train_fraction
+            labels,
+            test_size=len(dataset.test_labels),
+            seed=seed,
+            train_fraction=train_fraction,
+            shares=(share, share),
         )
 
     @property

@@ -9,11 +9,17 @@ import torch
 from PIL import Image
 
 from nas_service.errors import InvalidRequestError
+from nas_service.pair_space import PairSpace
+from nas_service.presets import MICRO
 from workers.data import pixel_cache
 from workers.data.augmentation import Augmentation
 from workers.data.dataset import DatasetSpec
 from workers.data.folder import IMAGENET_MEAN
 from workers.data.loading import load
+from workers.data.splits import Splits
+from workers.supernet import Supernet
+from workers.train_config import TrainConfig
+from workers.training import train
 
 
 def write(path: Path, *, size: tuple[int, int] = (20, 12), level: int = 0, mode: str = "RGB") -> None:
@@ -136,3 +142,13 @@ def test_a_large_set_is_mapped_and_trains_like_a_small_one(tmp_path, monkeypatch
     assert mapped.mean == small.mean
     with pytest.raises(InvalidRequestError, match=r"at most .* GiB are held in memory; give a cache folder, or a sm"):
         load(replace(spec, cache=None))
+
+
+@pytest.mark.slow
+def test_a_pair_learns_from_a_mapped_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(pixel_cache, "IN_MEMORY_BYTES", 100)
+    spec = folder(lay(tmp_path / "set", count=40), cache=str(tmp_path / "cache"), resolution=16)
+    dataset = load(replace(spec, augmentation={"randaugment": 2, "mixup": 0.2, "cutmix": 1.0}))
+    supernet = Supernet(PairSpace(MICRO, channels=3, resolution=16, classes=2))
+    (report,) = train(supernet, dataset, Splits.of(dataset, seed=0), TrainConfig(epochs=1, batch_size=16))
+    assert 0 < report.losses["loss"] < 5

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from nas_service.errors import InvalidRequestError
+from tests.workers.conftest import random_dataset
 from workers.data.splits import Splits
 
 LABELS = np.arange(1000, dtype=np.int64) % 10
@@ -62,3 +63,10 @@ def test_class_with_too_few_images_is_named():
         InvalidRequestError, match=r"class 10 has no image in the .* split; every class needs at least 10"
     ):
         Splits.make(labels, test_size=1, seed=0)
+
+
+def test_of_large_sets_ten_thousand_images_each_are_held_out():
+    dataset = random_dataset(count=150_000, channels=1, side=1)
+    splits = Splits.of(dataset, seed=0)
+    assert [len(splits.validation), len(splits.calibration)] == pytest.approx([10_000, 10_000], abs=3)
+    assert len(splits.weights) == pytest.approx(130_000, abs=6)
