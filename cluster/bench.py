@@ -11,11 +11,14 @@ from typing import Any
 
 from nas_service.bench import BenchOutcome, BenchRequest, BenchView, Show
 from nas_service.errors import ConflictError, InvalidRequestError
+from nas_service.report.bench_plots import BenchPlot, SweepLine, bench_html, bench_png
 from workers.bench.config import BenchConfig
 from workers.bench.folder import CellFolder, read_config, write_config, write_whole
 from workers.bench.planning import CellPlan, plan_cells, view_cells
 from workers.bench.pool import CellPool
 from workers.bench.presets import bench_preset
+from workers.bench.report import write_results
+from workers.bench.rows import Row
 from workers.bench.workload import Workload
 from workers.data.dataset import DatasetSpec
 from workers.train_config import TrainConfig
@@ -42,8 +45,25 @@ def run(request: BenchRequest, *, command: list[str], show: Show, report: Callab
         write_config(request.out, config)
         _keep_command(request.out, command)
         _train(request.out, plans, jobs=jobs, show=show)
+    files = write_report(request.out, config, classes=workload.dataset.classes, report=report)
     view = _view(request.out, plans, jobs)
-    return BenchOutcome(view=view, failures={cell.name: cell.detail for cell in view.cells if cell.state == "failed"})
+    failures = {cell.name: cell.detail for cell in view.cells if cell.state == "failed"}
+    return BenchOutcome(view=view, failures=failures, files=files)
+
+
+def write_report(
+    root: Path, config: BenchConfig, *, classes: tuple[str, ...], report: Callable[[str], None]
+) -> tuple[Path, ...]:
+    """Write tables and plots from the finished cells, and return the files."""
+    report("judging the finished systems")
+    rows, files = write_results(root, config, classes=classes)
+    plot = sweep_plot(rows, title=f"nas bench {config.preset}")
+    if not plot.lines and not plot.nets:
+        return files
+    pictures = {"accuracy-macs.png": bench_png(plot), "accuracy-macs.html": bench_html(plot).encode()}
+    for name, data in pictures.items():
+        write_whole(root / "plots" / name, data)
+    return (*files, *(root / "plots" / name for name in pictures))
 
 
 def configuration(request: BenchRequest) -> BenchConfig:
@@ -93,7 +113,7 @@ def _continued(request: BenchRequest, earlier: BenchConfig) -> BenchConfig:
         "train_fraction": request.train_fraction,
         "train": hyperparameters(request.train) if request.train else None,
     }
-    dataset = {"name": request.dataset, "root": request.root, "cache": request.cache}
+    dataset: dict[str, Any] = {"name": request.dataset, "root": request.root, "cache": request.cache}
     spec = replace(earlier.dataset, **{name: value for name, value in dataset.items() if value is not None})
     asked = replace(earlier, dataset=spec, **{name: value for name, value in given.items() if value is not None})
     return asked.grown_from(earlier)
@@ -142,3 +162,21 @@ def _keep_command(root: Path, command: list[str]) -> None:
     line = shlex.join(command)
     before = path.read_text().splitlines() if path.exists() else []
     write_whole(path, ("\n".join([*before, line] if line not in before else before) + "\n").encode())
+
+
+def sweep_plot(rows: list[Row], *, title: str) -> BenchPlot:
+    """Return what the plot shows: a line for each pair or early-exit net and seed, a mark for each static net."""
+    lines: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for row in rows:
+        if row.measure == "sweep_accuracy" and row.value is not None:
+            lines.setdefault((row.system, row.seed), []).append((float(row.x), row.value))
+    nets = {
+        f"{row.system} s{row.seed}": (float(row.x), row.value)
+        for row in rows
+        if row.measure == "exit0_accuracy" and (row.system, row.seed) not in lines and row.value is not None
+    }
+    return BenchPlot(
+        title=title,
+        lines=tuple(SweepLine(system=s, seed=seed, points=tuple(sorted(p))) for (s, seed), p in lines.items()),
+        nets=nets,
+    )

@@ -21,7 +21,7 @@ LEGEND_CHARACTERS = 120
 
 def front_png(plot: FrontPlot) -> bytes:
     """Return the picture of a front: curves faint, their static ends as small open marks, the front bold above them."""
-    figure, axes = _axes(plot.cost_label, "accuracy, %")
+    figure, axes = framed(plot.cost_label, "accuracy, %")
     for curve in plot.curves:
         x, y = [p.cost for p in curve.points], [p.accuracy for p in curve.points]
         shade = colour(curve.coupling)
@@ -38,12 +38,12 @@ def front_png(plot: FrontPlot) -> bytes:
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter("")
     _front_legend(axes, plot)
-    return _bytes(figure)
+    return picture_bytes(figure)
 
 
 def progress_png(plot: ProgressPlot) -> bytes:
     """Return the picture of the search's progress, the strategies told apart by shaded stretches."""
-    figure, axes = _axes("evaluations", "hypervolume, %")
+    figure, axes = framed("evaluations", "hypervolume, %")
     evaluations = list(range(1, len(plot.hypervolume) + 1))
     shares = [100 * share for share in plot.hypervolume]
     axes.step(evaluations, shares, where="post", color=INK, linewidth=2.0, zorder=4)
@@ -55,12 +55,12 @@ def progress_png(plot: ProgressPlot) -> bytes:
         axes.annotate(name, (start + 0.5, 1.015), xycoords=("data", "axes fraction"), color=MUTED, fontsize=9)
     axes.set_xlim(0.5, len(evaluations) + 0.5)
     axes.set_ylim(bottom=0)
-    return _bytes(figure)
+    return picture_bytes(figure)
 
 
 def training_png(plot: TrainingPlot) -> bytes:
     """Return the picture of training: losses dashed on the left axis, all else on the right one if there are both."""
-    figure, axes = _axes("epoch", "loss" if plot.losses else other_label(plot))
+    figure, axes = framed("epoch", "loss" if plot.losses else other_label(plot))
     right = axes.twinx() if plot.losses and plot.others else axes
     if right is not axes:
         right.set_ylabel(other_label(plot), color=INK)
@@ -81,11 +81,11 @@ def training_png(plot: TrainingPlot) -> bytes:
             label=name.replace("_", " "),
         )
         lines.append(line)
-    _legend(axes, lines)
-    return _bytes(figure)
+    legend_above(axes, lines)
+    return picture_bytes(figure)
 
 
-def _legend(axes: Any, handles: list[Line2D]) -> None:
+def legend_above(axes: Any, handles: list[Line2D]) -> None:
     """Put the legend above the plot, in as many columns as fit its width."""
     longest = max(len(str(handle.get_label())) for handle in handles)
     columns = max(1, min(len(handles), LEGEND_CHARACTERS // (longest + 7)))
@@ -102,10 +102,11 @@ def _front_legend(axes: Any, plot: FrontPlot) -> None:
     ]
     for label, mark in (("little alone", "o"), ("big always", "s")):
         handles.append(Line2D([], [], color=MUTED, marker=mark, mfc="none", linestyle="", markersize=5, label=label))
-    _legend(axes, handles)
+    legend_above(axes, handles)
 
 
-def _axes(x_label: str, y_label: str) -> tuple[Figure, Any]:
+def framed(x_label: str, y_label: str) -> tuple[Figure, Any]:
+    """Return an empty figure in the house's look, and its axes."""
     figure = Figure(figsize=SIZE_INCHES, dpi=DPI, facecolor="white", layout="constrained")
     axes = figure.add_subplot()
     axes.set_xlabel(x_label, color=INK)
@@ -118,7 +119,8 @@ def _axes(x_label: str, y_label: str) -> tuple[Figure, Any]:
     return figure, axes
 
 
-def _bytes(figure: Figure) -> bytes:
+def picture_bytes(figure: Figure) -> bytes:
+    """Return the figure as PNG, the same bytes for the same data."""
     buffer = io.BytesIO()
     FigureCanvasAgg(figure)
     figure.savefig(buffer, format="png", metadata={"Software": None})

@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nas_service.errors import InvalidRequestError
-from workers.bench.exit_choices import ExitChoices, freeze_exits
+from workers.bench.exit_choices import ONE_SIDED, ExitChoices, freeze_exits
 from workers.bench.scoring import RANDOM, LearnedWeights, learn, scores_of
 from workers.bench.system import ExitCosts, SystemOutputs
 from workers.protocol.area import normalised_area
 from workers.protocol.choices import FrozenChoices, freeze
 from workers.protocol.outcomes import CachedOutputs, PathCosts
 from workers.protocol.record import Record
+from workers.protocol.saving import BUDGET_TOLERANCE
 from workers.routers import LEARNED, SCORES
 from workers.routing.features import TOP
 from workers.routing.temperature import fit_temperature
@@ -139,6 +141,17 @@ def path_costs(costs: ExitCosts, *, router: str) -> PathCosts:
     )
 
 
+def cautious(budget: float, *, costs: PathCosts, n: int) -> float:
+    """Return what to spend on n calibration images so that test is within 1 % of `budget`, 19 times of 20.
+
+    A point that costs more on test does not count. The realised rate of both splits is binomial; the test split is
+    taken to be no larger than the calibration split.
+    """
+    rate = min(max((budget - costs.least) / costs.tail, 0.0), 1.0)
+    spread = costs.tail * math.sqrt(2 * rate * (1 - rate) / n)
+    return min(budget, budget * (1 + BUDGET_TOLERANCE) - ONE_SIDED * spread)
+
+
 def _freeze_pair(
     shared: dict[str, Any], held_out: Mapping[str, SystemOutputs], *, costs: ExitCosts, budgets: Sequence[float]
 ) -> SystemChoices:
@@ -149,16 +162,17 @@ def _freeze_pair(
     for router in (*SCORES, *([LEARNED] if found else []), RANDOM):
         fixed = {"temperature": shared["temperature"], "learned": learned, "seed": CALIBRATION_SEED}
         scores = found[1] if found and router == LEARNED else scores_of(router, calibration, **fixed)
-        frozen.append(
-            freeze(
-                shared["system"],
-                calibration=calibration.outcomes(scores),
-                costs=path_costs(costs, router=router),
-                router=router,
-                budgets=budgets,
-                temperature=shared["temperature"],
-            )
+        paths, n = path_costs(costs, router=router), len(scores)
+        choices = freeze(
+            shared["system"],
+            calibration=calibration.outcomes(scores),
+            costs=paths,
+            router=router,
+            budgets=[cautious(budget, costs=paths, n=n) for budget in budgets],
+            temperature=shared["temperature"],
         )
+        named = (replace(choice, budget=budget) for choice, budget in zip(choices.budgets, budgets, strict=True))
+        frozen.append(replace(choices, budgets=tuple(named)))
         if router != RANDOM:
             areas[router] = normalised_area(validation.outcomes(scores_of(router, validation, **fixed)))
     return SystemChoices(**shared, routers=tuple(frozen), learned=learned, validation_areas=areas, router=_best(areas))

@@ -15,8 +15,10 @@ from workers.protocol.choices import DROPS_POINTS
 from workers.protocol.exits import AppliedExits, ExitOutcomes, ExitSweep
 from workers.protocol.outcomes import LIMITS, Floats
 from workers.protocol.record import Record
+from workers.protocol.saving import BUDGET_TOLERANCE
 from workers.routers import SCORES
 
+ONE_SIDED = 1.645  # standard deviations that a normal figure exceeds once in 20 times
 _ROUNDING = 1e-12
 
 
@@ -84,7 +86,9 @@ def freeze_exits(
             ExitChoices(
                 router=router,
                 sweep=sweep,
-                budgets=tuple(_for_budget(applied, budget) for budget in budgets),
+                budgets=tuple(
+                    _for_budget(applied, budget, macs=macs, n=outcomes.scores.shape[1]) for budget in budgets
+                ),
                 iso=tuple(_for_drop(applied, drop, best=best) for drop in DROPS_POINTS),
                 validation_area=_area(sweep.apply(exit_outcomes(validation, router), costs=macs), macs),
             )
@@ -92,8 +96,13 @@ def freeze_exits(
     return tuple(found)
 
 
-def _for_budget(applied: AppliedExits, budget: float) -> RatioChoice:
-    rows = np.flatnonzero(applied.cost <= budget * (1 + _ROUNDING))
+def _for_budget(applied: AppliedExits, budget: float, *, macs: Floats, n: int) -> RatioChoice:
+    """Return the most accurate row that test will probably keep within 1 % of the budget, as for pairs."""
+    spread = np.sqrt(2 / n * np.maximum(applied.shares @ macs**2 - applied.cost**2, 0))
+    rows = np.flatnonzero(
+        (applied.cost <= budget * (1 + _ROUNDING))
+        & (applied.cost + ONE_SIDED * spread <= budget * (1 + BUDGET_TOLERANCE))
+    )
     return _choice(applied, budget, int(rows[np.argmax(applied.accuracy[rows])]) if len(rows) else None)
 
 

@@ -1,0 +1,83 @@
+"""The plot of a bench: test accuracy against average MACs, every system's frozen sweep and every static net."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import plotly.graph_objects as go
+from matplotlib.lines import Line2D
+
+from nas_service.report.look import SERIES
+from nas_service.report.png import INK, framed, legend_above, picture_bytes
+
+MILLION = 1e6
+COST, ACCURACY = "average MACs, millions", "test accuracy, %"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepLine:
+    """One system with one seed: MACs and accuracy in [0, 1], by ascending MACs."""
+
+    system: str
+    seed: str
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchPlot:
+    """Sweeps as lines, static nets as marks by name."""
+
+    title: str
+    lines: tuple[SweepLine, ...]
+    nets: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    @property
+    def colours(self) -> dict[str, str]:
+        """The colour of every system; seeds share one."""
+        systems = dict.fromkeys(line.system for line in self.lines)
+        return {system: SERIES[index % len(SERIES)] for index, system in enumerate(systems)}
+
+
+def bench_png(plot: BenchPlot) -> bytes:
+    """Return the picture; the first seed of a system is drawn stronger."""
+    figure, axes = framed(COST, ACCURACY)
+    drawn: set[str] = set()
+    for line in plot.lines:
+        x, y = ([p[0] / MILLION for p in line.points], [100 * p[1] for p in line.points])
+        axes.plot(x, y, color=plot.colours[line.system], lw=1.8 if line.system not in drawn else 0.9, zorder=3)
+        drawn.add(line.system)
+    for name, (macs, accuracy) in plot.nets.items():
+        axes.plot([macs / MILLION], [100 * accuracy], "s", mfc="none", mec=INK, markersize=6, zorder=4)
+        axes.annotate(name, (macs / MILLION, 100 * accuracy), xytext=(5, -9), textcoords="offset points", fontsize=7)
+    handles = [Line2D([], [], color=shade, lw=2, label=system) for system, shade in plot.colours.items()]
+    if plot.nets:
+        handles.append(Line2D([], [], color=INK, marker="s", mfc="none", linestyle="", label="static nets"))
+    legend_above(axes, handles)
+    return picture_bytes(figure)
+
+
+def bench_html(plot: BenchPlot) -> str:
+    """Return a page with the same plot to zoom into; it needs no network."""
+    figure = go.Figure(layout={"title": plot.title, "template": "plotly_white"})
+    for line in plot.lines:
+        figure.add_scatter(
+            x=[macs / MILLION for macs, _ in line.points],
+            y=[100 * accuracy for _, accuracy in line.points],
+            mode="lines+markers",
+            marker={"size": 4},
+            line={"color": plot.colours[line.system]},
+            name=f"{line.system} s{line.seed}",
+        )
+    if plot.nets:
+        figure.add_scatter(
+            x=[macs / MILLION for macs, _ in plot.nets.values()],
+            y=[100 * accuracy for _, accuracy in plot.nets.values()],
+            mode="markers",
+            marker={"symbol": "square-open", "size": 10, "color": INK},
+            text=list(plot.nets),
+            name="static nets",
+        )
+    figure.update_xaxes(title=COST)
+    figure.update_yaxes(title=ACCURACY)
+    page: str = figure.to_html(include_plotlyjs=True, full_html=True)
+    return page
