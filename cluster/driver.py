@@ -26,7 +26,8 @@ from nas_service.errors import NasError
 from nas_service.home import Home
 from nas_service.job import JobSpec
 from nas_service.job_state import JobState
-from nas_service.search import make_searcher
+from nas_service.search import Searcher, make_searcher
+from nas_service.search.listed import ListedSearcher
 from nas_service.settings import Settings
 from nas_service.store import Store
 from nas_service.store.job_record import Progress
@@ -77,13 +78,7 @@ class JobRun:
 
     def _search(self, index: int, trained: Trained, measurer: GatewayMeasurer | None) -> None:
         spec, strategy = self._spec, self._spec.strategy[index]
-        searcher = make_searcher(
-            strategy.name,
-            trained.space,
-            objectives=spec.objectives,
-            seed=spec.seed + index,
-            budget=strategy.evaluations,
-        )
+        searcher = self._searcher(index, trained)
         session = SearchSession(
             spec,
             job_id=self._job_id,
@@ -116,6 +111,18 @@ class JobRun:
         if self._store.jobs.stop_requested(self._job_id):
             raise StopRequestedError(f"stopped in strategy {strategy.name} after {session.told} candidates")
         self._note("strategy", f"{strategy.name}: done in {time.monotonic() - started:.1f} s")
+
+    def _searcher(self, index: int, trained: Trained) -> Searcher:
+        spec, strategy = self._spec, self._spec.strategy[index]
+        if strategy.trains:
+            return ListedSearcher(trained.found, space=trained.space)
+        return make_searcher(
+            strategy.name,
+            trained.space,
+            objectives=spec.objectives,
+            seed=spec.seed + index,
+            budget=strategy.evaluations,
+        )
 
     def _note(self, kind: str, text: str) -> None:
         self._store.jobs.append_event(self._job_id, kind, text)

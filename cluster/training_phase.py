@@ -19,11 +19,13 @@ from workers.actors import TrainerActor
 from workers.checkpoint import Checkpoint, load_weights
 from workers.data.dataset import DatasetSpec
 from workers.evaluation import EvaluationData
+from workers.evolving.settings import Coevolution, Evolution, GradientSearch, Shrinking
 from workers.supernet import Supernet
 from workers.train_config import TrainConfig
 from workers.trainer import EpochReport
 
 CHECKPOINT = "checkpoint.safetensors"
+GRADIENT_TARGETS = (0.2, 0.35, 0.5)
 DISTILLATION = ("distillation", "little_distillation", "temperature")
 
 
@@ -50,6 +52,12 @@ class Trained:
     data: ray.ObjectRef[EvaluationData]
     dataset: DatasetSpec
     split_hashes: dict[str, str]
+
+    @property
+    def found(self) -> list[dict[str, Any]]:
+        """The points that a search during training found, best first; none without one."""
+        points: list[dict[str, Any]] = Checkpoint.from_bytes(self.checkpoint).learner.get("found", [])
+        return points
 
 
 def dataset_spec(spec: JobSpec, *, cache: Path) -> DatasetSpec:
@@ -82,6 +90,16 @@ def train_config(spec: JobSpec) -> TrainConfig:
             **plain,
         }
     )
+
+
+def evolution_of(spec: JobSpec) -> Evolution | None:
+    """Return how the dimensions of the job's pairs evolve while the supernet is trained; None if they do not."""
+    for strategy in spec.strategy:
+        if strategy.name == "gradient":
+            return GradientSearch(targets=strategy.targets or GRADIENT_TARGETS, searches=strategy.evaluations)
+        if strategy.name == "coevolve":
+            return Coevolution(population=strategy.evaluations, every=strategy.every or 2)
+    return Shrinking() if spec.supernet.shrinking else None
 
 
 def tuning_config(spec: JobSpec) -> TrainConfig | None:
@@ -155,11 +173,11 @@ def _known_checkpoint(job_id: str, spec: JobSpec, space: PairSpace, *, store: St
 
 
 def _train(job_id: str, spec: JobSpec, trainer: Any, *, store: Store, work: Path) -> bytes:
-    config, last = train_config(spec), work / CHECKPOINT
+    config, evolution, last = train_config(spec), evolution_of(spec), work / CHECKPOINT
     resume = last.read_bytes() if last.exists() else None
     checkpoint = resume
     store.jobs.set_progress(job_id, Progress(phase="training", done=0, total=config.epochs))
-    for reference in trainer.train.remote(config, resume=resume):
+    for reference in trainer.train.remote(config, evolution=evolution, constraints=spec.constraints, resume=resume):
         report: EpochReport = answer_of(reference)
         checkpoint = report.checkpoint
         _replace(last, checkpoint)
@@ -184,6 +202,8 @@ def _announce(job_id: str, report: EpochReport, store: Store) -> None:
         "learning_rate": report.learning_rate,
         "rollbacks": report.rollbacks,
     }
+    if steps := report.learner.get("trajectory", {}).get("steps"):
+        figures["dimensions"] = {"choices": report.learner["trajectory"]["choices"], "step": steps[-1]}
     shown = ", ".join(f"{name} {100 * value:.1f} %" for name, value in report.accuracies.items())
     store.jobs.append_event(job_id, "epoch", f"epoch {report.epoch} of {report.epochs}: {shown}", figures)
     store.jobs.set_progress(

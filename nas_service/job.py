@@ -28,7 +28,6 @@ from nas_service.job_problem import InvalidJobError, Problem, problems_in, unkno
 from nas_service.job_state import TRANSITIONS, JobState
 from nas_service.objective import ALLOWED, Objective
 from nas_service.presets import PRESETS
-from nas_service.search import SEARCHERS
 from nas_service.strict_yaml import load_yaml
 
 __all__ = [
@@ -175,7 +174,7 @@ def _unfit(spec: JobSpec) -> list[Problem]:
     if spec.kind not in KINDS_THAT_RUN:
         return [_absent("kind", spec.kind, KINDS_THAT_RUN)]
     problems = [*_not_in_this_version(spec)]
-    if DATASETS[spec.dataset.name] and spec.dataset.root is None:
+    if DATASETS.get(spec.dataset.name) and spec.dataset.root is None:
         problems.append(Problem(path="dataset.root", message=f"is missing; say where {spec.dataset.name!r} lies"))
     if spec.kind == "search":
         if not spec.strategy:
@@ -190,7 +189,26 @@ def _unfit(spec: JobSpec) -> list[Problem]:
         for path in ("strategy", "objectives"):
             if getattr(spec, path):
                 problems.append(Problem(path=path, message="means nothing to kind 'train'; remove it"))
-    return [*problems, *_without_effect(spec)]
+    return [*problems, *_without_effect(spec), *_training_twice(spec)]
+
+
+def _training_twice(spec: JobSpec) -> Iterator[Problem]:
+    """Yield what is wrong with strategies that search while the supernet is trained: it is trained once."""
+    training = [strategy.name for strategy in spec.strategy if strategy.trains]
+    if not training:
+        return
+    if len(training) > 1:
+        yield Problem(
+            path="strategy", message=f"has {' and '.join(training)}, but a supernet is trained by one of them"
+        )
+    if spec.supernet.epochs is None:
+        yield Problem(
+            path="supernet.epochs", message=f"is missing; {training[0]!r} searches while the supernet is trained"
+        )
+    if spec.supernet.shrinking:
+        yield Problem(
+            path="supernet.shrinking", message=f"decides which pairs are trained, as {training[0]!r} does; choose one"
+        )
 
 
 def _without_effect(spec: JobSpec) -> Iterator[Problem]:
@@ -205,14 +223,10 @@ def _without_effect(spec: JobSpec) -> Iterator[Problem]:
 
 
 def _not_in_this_version(spec: JobSpec) -> Iterator[Problem]:
-    if spec.dataset.name not in DATASETS_THAT_RUN:
+    if ":" not in spec.dataset.name and spec.dataset.name not in DATASETS_THAT_RUN:
         yield _absent("dataset.name", spec.dataset.name, DATASETS_THAT_RUN)
     if ":" not in spec.space.preset and spec.space.preset not in PRESETS:
         yield _absent("space.preset", spec.space.preset, PRESETS)
-    for i, strategy in enumerate(spec.strategy):
-        if strategy.name not in SEARCHERS:
-            path = f"strategy[{i}].name" if len(spec.strategy) > 1 else "strategy.name"
-            yield _absent(path, strategy.name, SEARCHERS)
     for path, tier in (("measurement.tier", spec.measurement.tier), ("finalists.tier", spec.finalists.tier)):
         if tier is not None and tier not in TIERS_THAT_RUN:
             yield _absent(path, tier, TIERS_THAT_RUN)

@@ -25,13 +25,18 @@ DATASETS = {
 WITH_COLUMNS = ("parquet",)
 WITH_RESOLUTION = ("imagenet", "folder", "parquet")
 PRESETS = ("micro", "tiny", "small", "mobile")
-STRATEGIES = ("random", "nsga2", "evolution", "tpe", "linas", "auto", "gradient", "coevolve")
+TRAINING_STRATEGIES = ("gradient", "coevolve")
+STRATEGIES = ("random", "nsga2", "evolution", "tpe", "linas", "auto", *TRAINING_STRATEGIES)
 
 _IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
 def _checked_dataset(name: str) -> str:
-    return _one_of(name, tuple(DATASETS), what="data set")
+    return (
+        name
+        if _IMPORT_PATH.fullmatch(name)
+        else _one_of(name, tuple(DATASETS), what="data set", or_="package.module:function")
+    )
 
 
 def _checked_strategy(name: str) -> str:
@@ -56,6 +61,7 @@ def _checked_artefact(sha256: str) -> str:
         raise ValueError(f"{error}; `nas show JOB` lists a job's artefacts") from None
 
 
+Target = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 Amount = Annotated[float, Field(strict=True, ge=0, le=100_000, allow_inf_nan=False)]
 Text = Annotated[str, Field(strict=True, min_length=1, max_length=1000)]
@@ -81,9 +87,9 @@ class Dataset(Part):
 
     @model_validator(mode="after")
     def _fits(self) -> Dataset:
-        if self.resolution is not None and self.name not in WITH_RESOLUTION:
+        if self.resolution is not None and self.name in DATASETS and self.name not in WITH_RESOLUTION:
             raise ValueError(f"data set {self.name!r} has a resolution of its own; remove resolution")
-        if (self.image_column or self.label_column) and self.name not in WITH_COLUMNS:
+        if (self.image_column or self.label_column) and self.name in DATASETS and self.name not in WITH_COLUMNS:
             raise ValueError(f"data set {self.name!r} has no columns to name; remove image_column and label_column")
         return self
 
@@ -116,6 +122,7 @@ class Supernet(Part):
     train_fraction: Annotated[float, Field(strict=True, gt=0, le=1, allow_inf_nan=False)] = 1.0
     augmentation: AugmentationChange | None = None
     cotraining: CoTraining | None = None
+    shrinking: Flag = False
 
     @model_validator(mode="after")
     def _has_one_origin(self) -> Supernet:
@@ -125,11 +132,32 @@ class Supernet(Part):
 
 
 class Strategy(Part):
-    """One searcher, how many candidates it may evaluate, and how many are in flight at once."""
+    """One searcher, how many candidates it may evaluate, and how many are in flight at once.
+
+    `gradient` and `coevolve` search while the supernet is trained; what they found is then evaluated as candidates.
+    `targets` are the expected MACs of an image, one search by `gradient` for each target and coupling: up to 1 as a
+    share of the largest pair's big. `every` is how many epochs lie between two steps of `coevolve`.
+    """
 
     name: Annotated[Text, AfterValidator(_checked_strategy)]
     evaluations: Count
     concurrency: Annotated[int, Field(strict=True, ge=1, le=1024)] = 8
+    targets: Annotated[tuple[Target, ...], Field(min_length=1, max_length=64)] | None = None
+    every: Annotated[int, Field(strict=True, ge=1, le=1000)] | None = None
+
+    @property
+    def trains(self) -> bool:
+        """Whether the search is part of training the supernet."""
+        return self.name in TRAINING_STRATEGIES
+
+    @model_validator(mode="after")
+    def _has_its_own_keys(self) -> Strategy:
+        for key, owner in (("targets", "gradient"), ("every", "coevolve")):
+            if getattr(self, key) is not None and self.name != owner:
+                raise ValueError(f"{key} means nothing to strategy {self.name!r}, only to {owner!r}; remove it")
+        if self.name == "coevolve" and self.evaluations < 2:
+            raise ValueError(f"evaluations is {self.evaluations}, but the population of 'coevolve' needs at least 2")
+        return self
 
 
 class Measurement(Part):

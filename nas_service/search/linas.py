@@ -17,8 +17,8 @@ import numpy as np
 
 from nas_service.choice_space import Point
 from nas_service.front import Floats, adaptive_reference, hypervolume, non_dominated
+from nas_service.ranking import best_candidates
 from nas_service.search.asktell import SearchSetting, StatelessProposer
-from nas_service.search.fitness import best_candidates
 from nas_service.search.ledger import Ledger
 from nas_service.search.surrogate import Features, GaussianProcess
 

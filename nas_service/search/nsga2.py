@@ -16,8 +16,8 @@ from __future__ import annotations
 import numpy as np
 
 from nas_service.choice_space import Point
+from nas_service.ranking import best_candidates
 from nas_service.search.asktell import SearchSetting, StatelessProposer
-from nas_service.search.fitness import best_candidates
 from nas_service.search.ledger import Ledger
 
 CROSSOVER_RATE = 0.9

@@ -114,7 +114,7 @@ class SearchSession:
             batch = self._searcher.ask(1)
             if not batch:
                 self._exhausted = True
-                self._note("exhausted", f"{self._strategy.name}: the space has no pair that was not asked for before")
+                self._note("exhausted", f"{self._strategy.name}: no pair is left that was not asked for before")
                 return None
             candidate = self._record(batch[0])
             if candidate.over:  # told in the archive just before a kill, but not yet in the searcher's saved state

@@ -2,7 +2,7 @@
 
 NSGA-II's step (Deb et al., 2002) on curves: parents by binary tournaments, uniform crossover, mutation; parents and
 children are scored alike, since the weights have changed since the parents' last score, and the best of both stay,
-ranked by `nas_service.search.fitness` (the layer of a curve's best point, then its exclusive hypervolume).
+ranked by `nas_service.ranking` (the layer of a curve's best point, then its exclusive hypervolume).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from nas_service.curve import Curve
 from nas_service.front import thin_curve
 from nas_service.pair_space import PairSpace
 from nas_service.plan import PairPlan
-from nas_service.search.fitness import best_candidates
+from nas_service.ranking import best_candidates
 
 CROSSOVER_RATE = 0.9
 ATTEMPTS = 200

@@ -18,7 +18,7 @@ from workers.supernet import Supernet
 from workers.train_config import TrainConfig
 from workers.trainer import EpochReport, Trainer
 
-CONFIG = TrainConfig(epochs=4, batch_size=32)
+CONFIG = TrainConfig(epochs=3, batch_size=32)
 GRADIENT = GradientSearch(targets=(0.2, 0.5), warm_up=0.25, fine_tune=0.25)
 COEVOLVE = Coevolution(population=3, every=1, warm_up=0.25, images=60, recalibration=40)
 EVOLUTIONS = {"gradient": GRADIENT, "coevolve": COEVOLVE, "shrinking": Shrinking()}
@@ -46,12 +46,11 @@ def runs(small) -> dict[str, tuple[Any, list[EpochReport]]]:
     return {name: run(micro_of("nested"), small, evolution) for name, evolution in EVOLUTIONS.items()}
 
 
-@pytest.mark.parametrize("name", EVOLUTIONS)
-@pytest.mark.parametrize("stop", [1, 3])
+@pytest.mark.parametrize(("name", "stop"), [("gradient", 1), ("gradient", 2), ("coevolve", 2), ("shrinking", 2)])
 def test_a_resumed_run_ends_with_the_same_bits(runs, small, name, stop):
     _, reports = runs[name]
     _, rest = run(micro_of("nested"), small, EVOLUTIONS[name], resume=reports[stop - 1].checkpoint)
-    assert [r.epoch for r in rest] == list(range(stop + 1, 5))
+    assert [r.epoch for r in rest] == list(range(stop + 1, 4))
     assert rest[-1].checkpoint == reports[-1].checkpoint
 
 
@@ -65,7 +64,7 @@ def test_a_checkpoint_of_another_way_to_evolve_is_refused(runs, small, name, oth
 def test_the_trajectory_has_a_step_for_every_epoch_from_the_first_distribution_on(runs, name):
     learner, _ = runs[name]
     trajectory = Trajectory.from_dict(learner.state()["trajectory"])
-    assert [step.epoch for step in trajectory.steps] == [0, 1, 2, 3, 4]
+    assert [step.epoch for step in trajectory.steps] == [0, 1, 2, 3]
     for step in trajectory.steps:
         for one in step.evolving.values():
             assert all(sum(p) == pytest.approx(1, abs=1e-3) for p in one.probabilities.values())
@@ -147,8 +146,8 @@ def test_searches_are_bounded_and_cover_targets_before_couplings():
 def test_a_population_counts_what_it_cost_and_meets_the_constraints(small):
     learner, _ = run(micro_of("nested", params=9000), small, COEVOLVE)
     state = learner.state()
-    assert state["evaluations"] == 3 + 6 + 6  # before epochs 2, 3 and 4
-    assert state["search_macs"] > 15 * 100 * 5e4
+    assert state["evaluations"] == 3 + 6  # before epochs 2 and 3
+    assert state["search_macs"] > 9 * 100 * 5e4
     assert len(state["found"]) == 3
     assert all(micro_of().plan(p).params() <= 9000 for p in state["found"])
 

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from nas_service.job import InvalidJobError, JobSpec
+
+
+def job(strategy: Any, **supernet: Any) -> dict[str, Any]:
+    return {
+        "kind": "search",
+        "name": "evolving",
+        "dataset": {"name": "digits"},
+        "space": {"preset": "micro"},
+        "supernet": supernet or {"epochs": 3},
+        "strategy": strategy,
+        "objectives": ["error", "macs"],
+    }
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        {"name": "gradient", "evaluations": 3, "targets": [0.2, 90000.0]},
+        {"name": "coevolve", "evaluations": 8, "every": 3},
+        [{"name": "coevolve", "evaluations": 8}, {"name": "linas", "evaluations": 20}],
+    ],
+)
+def test_a_search_during_training_is_a_strategy_like_the_others(strategy):
+    spec = JobSpec.parse(job(strategy))
+    assert JobSpec.parse(spec.to_dict()) == spec
+    assert spec.strategy[0].trains
+
+
+@pytest.mark.parametrize(
+    ("strategy", "supernet", "message"),
+    [
+        ({"name": "nsga2", "evaluations": 3, "targets": [0.2]}, {}, "targets means nothing to strategy 'nsga2'"),
+        ({"name": "gradient", "evaluations": 3, "every": 2}, {}, "every means nothing to strategy 'gradient'"),
+        ({"name": "coevolve", "evaluations": 1}, {}, "population of 'coevolve' needs at least 2"),
+        ({"name": "gradient", "evaluations": 3, "targets": []}, {}, r"strategy\.targets"),
+        (
+            [{"name": "gradient", "evaluations": 3}, {"name": "coevolve", "evaluations": 3}],
+            {},
+            "has gradient and coevolve, but a supernet is trained by one of them",
+        ),
+        ({"name": "gradient", "evaluations": 3}, {"checkpoint": "0" * 64}, "searches while the supernet is trained"),
+        ({"name": "coevolve", "evaluations": 3}, {"epochs": 3, "shrinking": True}, "decides which pairs are trained"),
+    ],
+)
+def test_what_cannot_be_trained_together_is_refused(strategy, supernet, message):
+    with pytest.raises(InvalidJobError, match=message):
+        JobSpec.parse(job(strategy, **supernet))
+
+
+def test_a_plain_job_may_shrink_progressively():
+    assert JobSpec.parse(job({"name": "random", "evaluations": 2}, epochs=3, shrinking=True)).supernet.shrinking
