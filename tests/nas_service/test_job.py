@@ -241,7 +241,6 @@ def test_a_wrong_value_is_refused_with_its_path_and_what_is_allowed(changes: dic
         ({"kind": "tune"}, "kind: 'tune' is not part of this version; what works: search, train"),
         ({"kind": "compare"}, "kind: 'compare' is not part of this version; what works: search, train"),
         ({"kind": "measure"}, "kind: 'measure' is not part of this version; what works: search, train"),
-        ({"finalists__int8": True}, "finalists.int8: 'true' is not part of this version; what works: false"),
         (
             {"measurement__tier": "final"},
             "measurement.tier: 'final' is not part of this version; what works: probe, scr",
