@@ -58,8 +58,9 @@ class Bundle:
             self._unpacked.cleanup()
             self._unpacked = None
 
-    def variant(self, precision: Literal["fp32", "int8"]) -> Variant:
-        """Return the variant of a precision; raise BundleError if the bundle lacks it."""
+    def variant(self, precision: Literal["fp32", "int8"] | None) -> Variant:
+        """Return the variant of a precision, the bundle's default for None; raise BundleError if it lacks that."""
+        precision = precision or self.manifest.default_precision
         for variant in self.manifest.variants:
             if variant.precision == precision:
                 return variant
@@ -67,8 +68,11 @@ class Bundle:
         raise BundleError(f"bundle has no {precision} variant; it has: {have}")
 
     def operating_point(self, name: str | None, *, variant: Variant) -> OperatingPoint:
-        """Return an operating point of a variant by name, the bundle's default for None."""
-        points = {point.name: point for point in (*self.manifest.operating_points, *variant.operating_points)}
+        """Return an operating point of a variant by name, the bundle's default for None.
+
+        A variant's thresholds are its own: another precision's would route other inputs than it promises.
+        """
+        points = {point.name: point for point in variant.operating_points or self.manifest.operating_points}
         wanted = self.manifest.default_operating_point if name is None else name
         if wanted not in points:
             raise BundleError(f"unknown operating point {wanted!r}; choose one of: {', '.join(points)}")

@@ -14,6 +14,8 @@ from edge_agent.errors import BadUsageError, EdgeError
 from edge_agent.home import DEFAULT_HOME, HOME_VARIABLE, Home
 from edge_agent.tiers import TIERS
 
+PRECISIONS = ("fp32", "int8")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
@@ -55,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("path", metavar="BUNDLE")
     measure.add_argument("--tier", choices=list(TIERS), default="screen")
     measure.add_argument("--threads", type=int, default=1)
+    measure.add_argument("--precision", choices=PRECISIONS, help="one of a bundle's variants (default: all)")
     measure.add_argument("--json", action="store_true", help="for machines")
 
     predict = commands.add_parser("predict", parents=[shared], help="classify images with a bundle")
@@ -63,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         "images", metavar="IMAGE", nargs="+", help=".npy (H, W, C) uint8, PPM or PGM; JPEG and PNG with Pillow"
     )
     predict.add_argument("--operating-point", metavar="NAME", help="default: the bundle's own")
+    predict.add_argument("--precision", choices=PRECISIONS, help="default: the bundle's own, mostly fp32")
     predict.add_argument("--json", action="store_true", help="for machines")
     predict.add_argument(
         "--drift",
@@ -112,7 +116,7 @@ def _doctor(options: argparse.Namespace) -> int:
 def _measure(options: argparse.Namespace) -> int:
     from edge_agent.local_measure import as_table, measure_path
 
-    rows = measure_path(options.path, tier=options.tier, threads=options.threads)
+    rows = measure_path(options.path, tier=options.tier, threads=options.threads, precision=options.precision)
     print(json.dumps(rows, indent=2) if options.json else as_table(rows))
     return 0 if all(row["status"] == "ok" for row in rows) else 1
 
@@ -121,7 +125,7 @@ def _predict(options: argparse.Namespace) -> int:
     from edge_agent.images import read_image
     from edge_agent.runtime import Pair
 
-    with Pair.load(options.path, operating_point=options.operating_point, drift=options.drift) as pair:
+    with Pair.load(options.path, options.operating_point, precision=options.precision, drift=options.drift) as pair:
         for path in options.images:
             prediction = pair.predict(read_image(path))
             row: dict[str, Any] = {"image": path, **prediction.to_dict()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from edge_agent.errors import BadUsageError
 from edge_agent.measuring import Measurement, grade_window, measure_file
@@ -14,29 +14,35 @@ from edge_agent.sensors import find_sensor
 _COLUMNS = ("model", "status", "n", "mean_ms", "ci95_ms", "median_ms", "p90_ms", "memory_kib", "energy_mj")
 
 
-def measure_path(path: str | Path, *, tier: Tier, threads: int = 1) -> list[dict[str, Any]]:
+def measure_path(
+    path: str | Path, *, tier: Tier, threads: int = 1, precision: Literal["fp32", "int8"] | None = None
+) -> list[dict[str, Any]]:
     """Return one row for each ONNX file: the record's fields, and `model`.
 
     Args:
         path: A bundle (folder or zip), or an .onnx file.
         tier: How long to measure.
         threads: Threads of onnxruntime.
+        precision: Which variant of a bundle; None for all.
 
     Raises:
-        BundleError: If the bundle is damaged.
-        BadUsageError: If `path` does not exist.
+        BundleError: If the bundle is damaged, or lacks the precision.
+        BadUsageError: If `path` does not exist, or a precision is asked of a single file.
     """
     path = Path(path)
     if not path.exists():
         raise BadUsageError(f"{path} does not exist; give a bundle or an .onnx file")
     settings = RuntimeSettings(threads=threads)
     if path.suffix == ".onnx":
+        if precision is not None:
+            raise BadUsageError(f"{path.name} has the one precision it was made with; leave --precision out")
         return [_row(path, name=path.name, tier=tier, settings=settings)]
     from edge_agent.bundle import Bundle
 
     bundle = Bundle(path)
     try:
-        names = [name for variant in bundle.manifest.variants for name in (variant.little, variant.big)]
+        variants = bundle.manifest.variants if precision is None else (bundle.variant(precision),)
+        names = [name for variant in variants for name in (variant.little, variant.big)]
         return [_row(bundle.root / name, name=name, tier=tier, settings=settings) for name in names]
     finally:
         bundle.close()

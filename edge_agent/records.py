@@ -504,6 +504,7 @@ class Manifest(Record):
     files: tuple[BundleFile, ...]
     operating_points: tuple[OperatingPoint, ...]
     default_operating_point: str
+    default_precision: Literal["fp32", "int8"] = "fp32"
     variants: tuple[Variant, ...]
     provenance: dict[str, Any]
 
@@ -515,6 +516,11 @@ class Manifest(Record):
                 raise RecordError(
                     f"bundle variant {variant.precision} names files that `files` lacks: {sorted(missing)}"
                 )
+        precisions = [variant.precision for variant in self.variants]
+        if self.variants and self.default_precision not in precisions:
+            raise RecordError(
+                f"default_precision is {self.default_precision!r} but must be one of: {', '.join(precisions)}"
+            )
         points = [p.name for p in self.operating_points]
         if self.default_operating_point not in points:
             raise RecordError(

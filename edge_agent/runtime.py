@@ -86,10 +86,10 @@ class Pair:
     """A little and a big network with the rule that decides between them. Made by `load`."""
 
     def __init__(
-        self, bundle: Bundle, *, precision: Literal["fp32", "int8"], threads: int, drift: bool = False
+        self, bundle: Bundle, *, precision: Literal["fp32", "int8"] | None, threads: int, drift: bool = False
     ) -> None:
         """Open both sessions of a verified bundle; `load` is the usual way in."""
-        self._bundle, self._precision = bundle, precision
+        self._bundle = bundle
         self._watches_drift, self._fallback = drift, Fallback()
         self._variant = bundle.variant(precision)
         self._classes = bundle.manifest.classes
@@ -106,7 +106,7 @@ class Pair:
         path: str | Path,
         operating_point: str | None = None,
         *,
-        precision: Literal["fp32", "int8"] = "fp32",
+        precision: Literal["fp32", "int8"] | None = None,
         threads: int = 1,
         drift: bool = False,
     ) -> Pair:
@@ -115,7 +115,7 @@ class Pair:
         Args:
             path: The bundle's folder or zip.
             operating_point: A name from the bundle; None for its default.
-            precision: Which variant.
+            precision: Which variant; None for the bundle's default.
             threads: Threads per network.
             drift: Watch the escalation rate and, while it is out of its band, escalate every image.
 
@@ -135,6 +135,11 @@ class Pair:
     def operating_point(self) -> OperatingPoint:
         """The operating point in use, with what it promises."""
         return self._point
+
+    @property
+    def precision(self) -> Literal["fp32", "int8"]:
+        """The precision of weights and activations in use."""
+        return self._variant.precision
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -186,7 +191,7 @@ class Pair:
         expected = load_parity(self._bundle.root / self._variant.parity)
         report = self._compare(expected)
         logits = np.concatenate([expected.little_logits, expected.big_logits])
-        allowed = _TOLERANCE[self._precision] * max(1.0, float(np.abs(logits).max()))
+        allowed = _TOLERANCE[self._variant.precision] * max(1.0, float(np.abs(logits).max()))
         mismatches = max(report.route_mismatches, report.label_mismatches)
         if not report.max_abs_error <= allowed or mismatches > _MAX_MISMATCH_SHARE * report.n:
             raise BundleError(

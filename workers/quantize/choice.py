@@ -187,6 +187,6 @@ def _loss(attempt: Attempt, exact: GraphOutputs) -> float:
 
 
 def _share(method: str) -> float:
-    """Return the share of values that a calibration method keeps at either end, as far as it says so."""
+    """Return the share of values up to either end of a calibration method's ranges, as far as it says so."""
     name, _, percent = method.partition("-")
-    return float(percent) / 100 if name == "percentile" else 1.0
+    return (100 + float(percent)) / 200 if name == "percentile" else 1.0  # what is cut is cut in halves at both ends

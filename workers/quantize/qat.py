@@ -71,7 +71,7 @@ class ActivationRounding(nn.Module):
 
     def __init__(self, *, share: float) -> None:
         super().__init__()
-        self.share, self.seen = share, False
+        self.share, self.seen, self.rounds = share, False, True
         self.register_buffer("low", torch.zeros(()))
         self.register_buffer("high", torch.zeros(()))
 
@@ -79,6 +79,8 @@ class ActivationRounding(nn.Module):
         """Return `x` rounded and clipped; the gradient passes where nothing was clipped."""
         if self.training:
             self._watch(x.detach())
+        if not self.rounds:
+            return x
         scale = ((self.high - self.low) / ACTIVATION_LIMIT).clamp_min(1e-8)
         zero = (-self.low / scale).round().clamp(0, ACTIVATION_LIMIT).to(torch.int32)
         return torch.fake_quantize_per_tensor_affine(x, scale, zero, 0, ACTIVATION_LIMIT)
@@ -98,8 +100,14 @@ class ActivationRounding(nn.Module):
 class WeightRounding(nn.Module):
     """Rounds a weight to 129 levels for each output channel, symmetrically around 0."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.rounds = True
+
     def forward(self, weight: Tensor) -> Tensor:
         """Return `weight` (out, ...) rounded; the gradient passes unchanged."""
+        if not self.rounds:
+            return weight
         limits = weight.detach().flatten(1).abs().amax(1)
         scale = (limits / WEIGHT_LIMIT).clamp_min(1e-8)
         zero = torch.zeros_like(scale, dtype=torch.int32)
@@ -144,6 +152,16 @@ class RoundedPair(nn.Module):
         """Return the little's and the escalated logits, both (N, classes), of images (N, C, H, W)."""
         little, escalated = self.pair(self.image(x))
         return little, escalated
+
+    def watch(self, x: Tensor) -> None:
+        """Let the ranges follow the float pair's activations for images (N, C, H, W), as calibration finds them."""
+        roundings = [m for m in self.modules() if isinstance(m, (ActivationRounding, WeightRounding))]
+        for module in roundings:
+            module.rounds = False
+        with torch.no_grad():
+            self.train()(x)
+        for module in roundings:
+            module.rounds = True
 
     def freeze(self) -> None:
         """Keep the ranges that were seen so far."""
@@ -193,9 +211,10 @@ def fine_tune_rounded(
         start = step % (steps // config.epochs) * size
         chosen = order[start : start + size]
         images = augment(dataset.train_images[chosen].to(device), dataset.augmentation, generator=generator)
-        loss = _loss(
-            student, teacher, normalise(images, dataset.mean, dataset.std), dataset.train_labels[chosen].to(device)
-        )
+        x = normalise(images, dataset.mean, dataset.std)
+        if step == 0:
+            student.watch(x)
+        loss = _loss(student, teacher, x, dataset.train_labels[chosen].to(device))
         if not torch.isfinite(loss):
             raise TrainingCollapsedError(
                 f"the loss of int8 fine-tuning was {loss.item()} in step {step + 1}; set finalists.qat_epochs to 0"
