@@ -256,11 +256,10 @@ def test_what_this_version_does_not_run_is_refused_and_says_what_works(changes: 
     assert problem.startswith(expected)
 
 
-@pytest.mark.parametrize("name", [name for name in PRESETS if name not in SPACES])
-def test_a_preset_without_a_space_is_not_part_of_this_version(name: str) -> None:
-    assert problems(job(space__preset=name)) == [
-        f"space.preset: {name!r} is not part of this version; what works: {', '.join(SPACES)}"
-    ]
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_has_a_space(name: str) -> None:
+    assert parse_job(job(space__preset=name)).space.preset == name
+    assert name in SPACES
 
 
 def test_every_searcher_preset_and_data_set_there_is_can_be_named() -> None:
@@ -284,6 +283,12 @@ def test_folders_and_parquet_files_have_the_resolution_that_the_job_says() -> No
 def test_a_space_of_ones_own_is_named_by_its_import_path() -> None:
     assert parse_job(job(space__preset="my_spaces.wide:SPACE")).space.preset == "my_spaces.wide:SPACE"
     assert "or write package.module:object" in problems(job(space__preset="my_spaces.wide"))[0]
+
+
+def test_a_data_set_of_ones_own_is_named_by_its_import_path_and_may_have_a_root() -> None:
+    spec = parse_job(job(dataset={"name": "my_data.eyes:load", "root": "~/eyes"}))
+    assert (spec.dataset.name, spec.dataset.root) == ("my_data.eyes:load", "~/eyes")
+    assert "or write package.module:function" in problems(job(dataset__name="my_data.eyes"))[0]
 
 
 def test_training_needs_epochs_and_nothing_to_search_by() -> None:

@@ -29,7 +29,7 @@ def computed(plan: PairPlan) -> tuple[object, ...]:
 def test_extremes_and_random_points_of_every_preset_decode_and_folding_is_final(name):
     space, rng = space_of(name), np.random.default_rng(0)
     extremes = [space.extreme(c, largest=large) for c in COUPLINGS for large in (True, False)]
-    for point in [*extremes, *(space.sample(rng) for _ in range(60))]:
+    for point in [*extremes, *(space.sample(rng) for _ in range(200))]:
         folded = space.fold(point)
         assert space.fold(folded) == folded
         assert space.plan(folded) == space.plan(point)
