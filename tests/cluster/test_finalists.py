@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
-from cluster.finalists import choose_finalists, routing_options
+from cluster.finalists import FinalistPhase, choose_finalists, routing_options
 from nas_service.candidate import Candidate, CandidateStatus
-from nas_service.job import Finalists
+from nas_service.job import Finalists, parse_job
+from workers.evaluator import FinalistReport
 from workers.routing.choice import Risk, RoutingOptions
 
 OBJECTIVES = ("error", "macs")
+JOB = {
+    "kind": "search",
+    "name": "finishing",
+    "dataset": {"name": "digits"},
+    "space": {"preset": "micro"},
+    "supernet": {"epochs": 1},
+    "strategy": {"name": "random", "evaluations": 1},
+    "objectives": list(OBJECTIVES),
+}
 
 
 def candidate(number: int, *points: tuple[float, float], status: CandidateStatus = CandidateStatus.FINISHED):
@@ -73,3 +85,45 @@ def test_what_the_job_says_of_routing_reaches_the_bundle():
     assert routing_options(wish) == RoutingOptions(
         temperature=False, class_thresholds=True, risk=Risk(epsilon=0.02, delta=0.05)
     )
+
+
+class FakeStore:
+    """One job and one candidate, in memory; every part of the store in one."""
+
+    def __init__(self, only: Candidate) -> None:
+        self.jobs = self.candidates = self.files = self.fleet = self
+        self.only, self.events, self.artefacts = only, [], {}
+
+    def get(self, key: str) -> object:
+        return self if key == "job-1" else self.only
+
+    def append_event(self, _, kind, message, data=None) -> None:
+        self.events.append((kind, message))
+
+    def states(self, keys) -> dict:
+        return {}
+
+    def put(self, data) -> str:
+        return "a" * 64
+
+    def update(self, candidate) -> None:
+        self.only = candidate
+
+
+def test_what_could_not_be_had_is_said_in_the_jobs_events(monkeypatch):
+    report = FinalistReport(
+        status="ok",
+        bundle=b"zip",
+        manifest={"operating_points": [], "default_operating_point": "iso-0.5", "provenance": {}},
+        notes=("no operating point 'risk-0.01': 30 images certify no threshold",),
+    )
+    asked = {}
+    finalist = SimpleNamespace(remote=lambda architecture, **options: asked.update(options))
+    monkeypatch.setattr("cluster.finalists.answer_of", lambda reference: report)
+    store, wish = FakeStore(CHEAP), {"risk": {"epsilon": 0.01}}
+    trained = SimpleNamespace(dataset=None)
+    phase = FinalistPhase("job-1", parse_job({**JOB, "finalists": wish}), trained=trained, store=store, measurer=None)
+    phase._finish(SimpleNamespace(finalist=finalist), CHEAP)
+    assert asked["routing"].risk == Risk(epsilon=0.01, delta=0.05)
+    assert ("routing", "c2: no operating point 'risk-0.01': 30 images certify no threshold") in store.events
+    assert store.only.finalist
