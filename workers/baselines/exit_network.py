@@ -43,10 +43,12 @@ class ExitNetwork(MultiExit):
         self.early = nn.ModuleList(Head(head.plan(plan.backbone), wirings=wirings) for head in plan.heads)
 
     def heads(self, images: Tensor, wanted: Sequence[bool]) -> list[Tensor | None]:
-        """Return the logits of every wanted exit; what only an unwanted head computes is not run."""
+        """Return the logits of every wanted exit; heads that are not, and blocks after the last one, are not run."""
         x, done = resized(images, self.plan.backbone.resized), 0
         found: list[Tensor | None] = []
         for place, head, want in zip(self.plan.heads, self.early, wanted, strict=False):
+            if not any(wanted[len(found) :]):
+                return [*found, *[None] * (self.exits - len(found))]
             for block in list(self.backbone.blocks)[done : place.after]:
                 x = block(x)
             done = place.after

@@ -15,6 +15,7 @@ from nas_service.layers import macs, params
 from nas_service.pair_space import PairSpace
 from nas_service.plan import NetworkPlan
 from nas_service.search import make_searcher
+from nas_service.space_definition import StageChoices
 from workers.evaluation import EvaluationContext, fold, recalibrate
 from workers.supernet import Supernet
 
@@ -52,12 +53,12 @@ class HalfSpace(ChoiceSpace):
             raise InvalidRequestError(
                 f"the {half} half of space {space.definition.name!r} has one choice only; there is nothing to search"
             )
-        self._space, self._half = space, half
+        self._space, self._half, self._mine = space, half, mine
         self._rest = {n: v for n, v in space.extreme("independent", largest=False).items() if n not in mine}
         self._most = macs(limit.layers()), params(limit.layers())
         super().__init__(
             {name: space.choices[name] for name in mine},
-            canonical=lambda point: {n: space.fold(self._whole(point))[n] for n in mine},
+            canonical=self._folded,
             feasible=self._within,
         )
 
@@ -65,6 +66,10 @@ class HalfSpace(ChoiceSpace):
         """Return the network that `point` stands for."""
         network: NetworkPlan = getattr(self._space.plan(self._whole(point)), self._half)
         return network
+
+    def _folded(self, point: Point) -> dict[str, Any]:
+        folded = self._space.fold(self._whole(point))
+        return {name: folded[name] for name in self._mine}
 
     def _whole(self, point: Mapping[str, Any]) -> dict[str, Any]:
         return {**self._rest, **point}
@@ -74,19 +79,54 @@ class HalfSpace(ChoiceSpace):
         return macs(layers) <= self._most[0] and params(layers) <= self._most[1]
 
 
-def search_half(space: HalfSpace, score: Score, *, evaluations: int, seed: int) -> NetworkPlan:
-    """Return the network of least error that a search of `evaluations` finds; the cheapest of equals.
+def narrowed(space: PairSpace, limits: Mapping[Half, NetworkPlan]) -> PairSpace:
+    """Return an independent space without the choices that no network within the limits can take.
+
+    A supernet of it spends no step on networks that the search could not choose.
+    """
+    kept: dict[str, tuple[Any, ...]] = {}
+    for half, limit in limits.items():
+        mine = HalfSpace(space, half, limit=limit)
+        smallest = {name: values[0] for name, values in mine.choices.items()}
+        for name, values in mine.choices.items():
+            kept[name] = tuple(v for v in values if mine.is_feasible({**smallest, name: v})) or values[:1]
+    definition, old = space.definition, space.definition.stem_widths
+    stems = {*kept.get("stem_width", old), *kept.get("little_stem_width", old)}
+    narrow = replace(
+        definition,
+        stem_widths=tuple(sorted(stems)),
+        stem_depths=kept.get("stem_depth", definition.stem_depths),
+        little=tuple(_stage(stage, f"little{i}", kept) for i, stage in enumerate(definition.little)),
+        big=tuple(_stage(stage, f"big{i}", kept) for i, stage in enumerate(definition.big)),
+    )
+    return PairSpace(narrow, channels=space.channels, resolution=space.resolution, classes=space.classes)
+
+
+def _stage(stage: StageChoices, prefix: str, kept: Mapping[str, tuple[Any, ...]]) -> StageChoices:
+    return replace(
+        stage,
+        **{
+            f"{name}s": kept.get(f"{prefix}_{name}", getattr(stage, f"{name}s"))
+            for name in ("width", "depth", "kernel", "kind", "expansion")
+        },
+    )
+
+
+def search_half(
+    space: HalfSpace, score: Score, *, evaluations: int, seed: int, searcher: str = SEARCHER
+) -> NetworkPlan:
+    """Return the network of least error that `searcher` finds in `evaluations`; the cheapest of equals.
 
     Raises:
         InvalidRequestError: no network of the space meets the limit.
     """
-    searcher = make_searcher(SEARCHER, space, objectives=("error",), seed=seed, budget=evaluations)
+    search = make_searcher(searcher, space, objectives=("error",), seed=seed, budget=evaluations)
     found: list[tuple[float, int, NetworkPlan]] = []
-    while len(found) < evaluations and (asked := searcher.ask(1)):
+    while len(found) < evaluations and (asked := search.ask(1)):
         plan = space.plan(asked[0])
         error = score(plan)
         found.append((error, macs(plan.layers()), plan))
-        searcher.tell([(asked[0], {"error": error})])
+        search.tell([(asked[0], {"error": error})])
     if not found:
         raise InvalidRequestError(
             "no network of the space is within the MACs and parameters of the pair's half; choose a larger pair or a "

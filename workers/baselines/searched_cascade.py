@@ -2,7 +2,8 @@
 
 What it lacks against a co-trained and jointly searched pair is the joint search. A supernet of both halves without
 coupling is trained, each half is searched in it by the searcher that pairs are searched by, at no more MACs and
-parameters than the fixed pair's half, and both are trained anew. The search is counted apart from training.
+parameters than the fixed pair's half, and both are trained anew. The supernet is trained for as many epochs as the
+co-training budget pays for, at most the base number; the search is counted apart from training.
 """
 
 from __future__ import annotations
@@ -15,16 +16,18 @@ import torch
 
 from nas_service.errors import InvalidRequestError
 from nas_service.layers import macs
+from nas_service.pair_space import PairSpace
 from nas_service.plan import NetworkPlan, PairPlan
 from workers.baselines.cascade import BIG, LITTLE, CascadeSystem, Halves
-from workers.baselines.half_search import Half, HalfSpace, half_error, independent_space, search_half
+from workers.baselines.common import co_training_tera_macs, epochs_within
+from workers.baselines.half_search import Half, HalfSpace, half_error, independent_space, narrowed, search_half
 from workers.bench.system import Modules, Phase, Setting
 from workers.data.dataset import Dataset
 from workers.data.splits import Splits
 from workers.evaluation import RECALIBRATION_IMAGES, EvaluationContext, EvaluationData
 from workers.learner import Learner
 from workers.learners.sandwich import SandwichLearner
-from workers.protocol.budget import TrainingBudget, TrainingPhase
+from workers.protocol.budget import FORWARD_AND_BACKWARD, TrainingBudget, TrainingPhase
 from workers.sampling import Sandwich
 from workers.supernet import Supernet
 from workers.train_config import TrainConfig
@@ -74,9 +77,7 @@ class SearchedCascade(CascadeSystem):
         costs = [macs(plan.layers()) for plan in CascadeSystem.halves(self).values()]
         config = self._search_config()
         search = (
-            TrainingPhase(
-                name=SUPERNET, forward_macs=self._step_macs(config), images=config.epochs * self.setting.images
-            ),
+            TrainingPhase(name=SUPERNET, forward_macs=self._step_macs(), images=config.epochs * self.setting.images),
             TrainingPhase(
                 name="scoring", forward_macs=float(sum(costs)), images=self.evaluations * scored, trained=False
             ),
@@ -85,7 +86,7 @@ class SearchedCascade(CascadeSystem):
 
     def _search(self, supernet: Supernet, half: str, context: EvaluationContext) -> NetworkPlan:
         which = cast(Half, half)
-        space = HalfSpace(supernet.space, which, limit=CascadeSystem.halves(self)[half])
+        space = HalfSpace(independent_space(self.setting.space), which, limit=CascadeSystem.halves(self)[half])
         return search_half(
             space,
             lambda plan: half_error(supernet, plan, which, context),
@@ -94,16 +95,21 @@ class SearchedCascade(CascadeSystem):
         )
 
     def _supernet(self, modules: Modules) -> Learner:
-        supernet = Supernet(independent_space(self.setting.space), seed=self.seed)
+        supernet = Supernet(self._space(), seed=self.seed)
         return SandwichLearner.over_space(supernet, self._search_config())
 
     def _search_config(self) -> TrainConfig:
-        """Half of the base epochs: ranking networks takes less training than shipping them."""
-        return self.for_epochs(max(1, self.setting.config.epochs // 2))
+        per_image = FORWARD_AND_BACKWARD * self._step_macs()
+        paid = epochs_within(co_training_tera_macs(self.setting), macs_per_image=per_image, images=self.setting.images)
+        return self.for_epochs(min(paid, self.setting.config.epochs))
 
-    def _step_macs(self, config: TrainConfig) -> float:
+    def _space(self) -> PairSpace:
+        pair = self.setting.pair
+        return narrowed(independent_space(self.setting.space), {"little": pair.little, "big": pair.big})
+
+    def _step_macs(self) -> float:
         """Return the mean MACs for one image of all pairs of a step."""
-        sampler = Sandwich(independent_space(self.setting.space), random_pairs=config.random_pairs)
+        sampler = Sandwich(self._space(), random_pairs=self.setting.config.random_pairs)
         generator = torch.Generator().manual_seed(self.seed)
         return sum(_forward(sampler(step, generator)) for step in range(STEPS_COUNTED)) / STEPS_COUNTED
 
