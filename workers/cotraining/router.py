@@ -10,6 +10,7 @@ is fitted on held-out data afterwards remains the better scorer, and this one se
 from __future__ import annotations
 
 import copy
+import math
 
 import torch
 import torch.nn.functional as F
@@ -87,5 +88,15 @@ def router_loss(log_odds: Tensor, target: Tensor) -> Tensor:
 
 
 def rate_penalty(log_odds: Tensor, *, target: float) -> Tensor:
-    """Return `(mean g - target)^2` (scalar): never 0 in slope while the router escalates all or nothing."""
-    return (log_odds.sigmoid().mean() - target).square()
+    """Return KL(target || mean g) (scalar), which pulls as hard as ever once the router escalates all or nothing.
+
+    A squared difference would not: where g has come to 0 or 1, so has its slope.
+
+    Args:
+        log_odds: (N,) of escalation.
+        target: The escalation rate wished for, in [0, 1].
+    """
+    count = math.log(len(log_odds))
+    go, stay = (torch.logsumexp(F.logsigmoid(odds), dim=0) - count for odds in (log_odds, -log_odds))
+    entropy = -sum(p * math.log(p) for p in (target, 1 - target) if p > 0)
+    return -(target * go + (1 - target) * stay) - entropy

@@ -76,7 +76,7 @@ class CoTraining:
         cost: Weight of `multiplier * [E(C) - C*]_+ / C*`.
         cost_target: C* as a share, in (0, 1], of what the pair costs when everything is escalated.
         multiplier_rate: Step of the multiplier's dual ascent, > 0.
-        rate: Weight of `(mean g - target_rate)^2`, which keeps the router from always or never escalating.
+        rate: Weight of KL(target_rate || mean g), which keeps the router from always or never escalating.
         target_rate: In [0, 1].
         gate: Weight, in the phase `fine_tune`, of a little that is sure where it is right and unsure where it is wrong.
         gate_share: Share, in [0, 1], of the part that is right.
