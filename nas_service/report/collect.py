@@ -14,6 +14,7 @@ from nas_service.report.data import (
     TrainingPoint,
 )
 from nas_service.server_events import JobEvent
+from nas_service.trajectory import Trajectory, TrajectoryStep
 
 Json = dict[str, Any]
 
@@ -51,6 +52,7 @@ def collect(source: Source, job_id: str) -> ReportData:
     keys = {key for c in candidates for halves in (*c.measurements.values(), *c.final_measurements.values())
             for key in halves.values()}  # fmt: skip
     results = [measurement_from(m) for m in source.measurements()] if keys else []
+    events = tuple(source.past_events(job_id))
     return ReportData(
         job_id=job["id"],
         name=job["name"],
@@ -67,7 +69,8 @@ def collect(source: Source, job_id: str) -> ReportData:
         front=tuple(point_from(p) for p in front["points"]),
         candidates=candidates,
         measurements=tuple(m for m in results if m.measurement_key in keys),
-        training=training_from(source.past_events(job_id)),
+        training=training_from(events),
+        trajectory=trajectory_from(events),
         artefacts=dict(job.get("artefacts") or {}),
     )
 
@@ -143,6 +146,16 @@ def training_from(events: Iterable[JobEvent]) -> tuple[TrainingPoint, ...]:
         if isinstance(epoch, int) and not isinstance(epoch, bool):
             epochs[epoch] = TrainingPoint(epoch=epoch, figures=_training_figures(event.data))
     return tuple(epochs[epoch] for epoch in sorted(epochs) if epochs[epoch].figures)
+
+
+def trajectory_from(events: Iterable[JobEvent]) -> Trajectory | None:
+    """Return how dimensions evolved by what the epochs' events tell; None if none tells of it."""
+    found: Trajectory | None = None
+    for event in events:
+        if isinstance(told := event.data.get("dimensions"), dict):
+            choices = {name: tuple(values) for name, values in told["choices"].items()}
+            found = (found or Trajectory(choices=choices)).with_step(TrajectoryStep.from_dict(told["step"]))
+    return found
 
 
 def _training_figures(data: Json) -> dict[str, float]:

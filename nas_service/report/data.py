@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nas_service.errors import InvalidRequestError
+from nas_service.trajectory import Trajectory
 
 COUPLINGS = ("independent", "stem", "nested", "triangular")
 HALVES = ("little", "big")
@@ -111,6 +112,7 @@ class ReportData:
     candidates: tuple[ReportCandidate, ...] = ()
     measurements: tuple[ReportMeasurement, ...] = ()
     training: tuple[TrainingPoint, ...] = ()
+    trajectory: Trajectory | None = None
     artefacts: dict[str, str] = field(default_factory=dict)
 
     @property

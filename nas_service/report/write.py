@@ -14,6 +14,7 @@ import jinja2
 from plotly.offline import get_plotlyjs
 
 from nas_service.report.data import ReportData
+from nas_service.report.dimensions import dimensions_figure, dimensions_plot, dimensions_png
 from nas_service.report.interactive import Figure, front_figure, progress_figure, training_figure
 from nas_service.report.notes import honest_notes
 from nas_service.report.plots import front_plots, progress_plot, training_plot
@@ -23,6 +24,7 @@ from nas_service.report.tables import (
     finalists_table,
     front_table,
     headline,
+    int8_table,
     measurements_table,
     provenance_table,
     spec_text,
@@ -86,11 +88,19 @@ def _plots(data: ReportData) -> list[Plot]:
         caption = "What each epoch of supernet training gave; losses dashed."
         plots.append(Plot(name="training", title="Supernet training", caption=caption,
                           figure=training_figure(training), png=training_png(training)))  # fmt: skip
+    if (dimensions := dimensions_plot(data.trajectory)) is not None:
+        caption = (
+            "What the search during training held likely after each epoch: expected widths and depths of the little "
+            "(solid) and the big (dashed), by stage; the expected cost beside its target (dashed), and the multiplier "
+            "that holds it there. A population has no target."
+        )
+        plots.append(Plot(name="dimensions", title="How the dimensions evolved", caption=caption,
+                          figure=dimensions_figure(dimensions), png=dimensions_png(dimensions)))  # fmt: skip
     return plots
 
 
 def _page(data: ReportData, plots: list[Plot]) -> dict[str, Any]:
-    tables = [front_table(data), finalists_table(data), measurements_table(data), boards_table(data)]
+    tables = [front_table(data), finalists_table(data), int8_table(data), measurements_table(data), boards_table(data)]
     spec: Mapping[str, Any] = data.spec
     return {
         "title": data.name,
