@@ -18,7 +18,7 @@ def random_plans(name: str, count: int, *, seed: int = 0):
     return [space.plan(space.sample(rng)) for _ in range(count)]
 
 
-def measured_macs(module: torch.nn.Module, *, shape: tuple[int, ...]) -> int:
+def measured_macs(module: torch.nn.Module, *, image: torch.Tensor) -> int:
     """Count in the running module: every weight is used once for each output pixel."""
     total = 0
 
@@ -28,7 +28,7 @@ def measured_macs(module: torch.nn.Module, *, shape: tuple[int, ...]) -> int:
 
     handles = [m.register_forward_hook(count) for m in module.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
     with torch.inference_mode():
-        module(torch.zeros(shape))
+        module(image)
     for handle in handles:
         handle.remove()
     return total
@@ -38,14 +38,14 @@ def measured_macs(module: torch.nn.Module, *, shape: tuple[int, ...]) -> int:
 def test_macs_and_parameters_of_modules_equal_those_of_records(name):
     for plan in random_plans(name, 120):
         pair = Pair(plan).eval()
-        image = (1, plan.little.channels, plan.little.resolution, plan.little.resolution)
-        assert measured_macs(pair.little, shape=image) == plan.little_macs
-        assert measured_macs(pair, shape=image) == plan.little_macs + plan.tail_macs
+        image = torch.zeros(1, plan.little.channels, plan.little.resolution, plan.little.resolution)
+        assert measured_macs(pair.little, image=image) == plan.little_macs
+        assert measured_macs(pair, image=image) == plan.little_macs + plan.tail_macs
         big_records = plan.tail_layers() if plan.coupling == "triangular" else plan.big.layers()
         for network, records in ((pair.little, plan.little.layers()), (pair.big, big_records)):
             assert sum(p.numel() for p in network.parameters()) == params(records)
         if plan.coupling != "triangular":
-            assert measured_macs(pair.big, shape=image) == plan.big_macs
+            assert measured_macs(pair.big, image=image) == plan.big_macs
 
 
 @pytest.mark.parametrize("name", DEFINITIONS)
