@@ -17,7 +17,7 @@ class DatasetSpec:
     """Which data set to load, and from where.
 
     Attributes:
-        name: A key of `workers.data.loading.LOADERS`.
+        name: A key of `workers.data.loading.LOADERS`, or `package.module:function`, a loader of the user's own.
         root: Its folder; `digits` is packaged and needs none.
         cache: A folder in which decoded images may be kept, for sets that are slow to decode; None keeps nothing.
         download: Whether torchvision may download what is missing.
