@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+
 from nas_service.report.collect import trajectory_from
 from nas_service.report.data import ReportData
 from nas_service.report.dimensions import COLUMNS, dimensions_figure, dimensions_plot
