@@ -118,6 +118,31 @@ def finalists_table(data: ReportData) -> Table | None:
     return Table(title="Finalists", columns=columns, rows=tuple(rows), text_columns=3, note=note)
 
 
+def int8_table(data: ReportData) -> Table | None:
+    """Return what int8 changes of every finalist that has it: accuracy, sizes, and how often routes agree."""
+    rows: list[tuple[str, ...]] = []
+    for candidate in data.finalists:
+        found = candidate.final.get("int8") or {}
+        for half in ("little", "big") if found else ():
+            sizes, accuracy = found.get("size_bytes") or {}, (found.get("accuracy") or {}).get("test") or {}
+            rows.append((
+                str(candidate.number),
+                half,
+                f"{found.get('weights', ABSENT)}, {found.get('method', ABSENT)}",
+                *(_percent((accuracy.get(precision) or {}).get(half)) for precision in ("fp32", "int8")),
+                *(_figure(_kib((sizes.get(precision) or {}).get(half))) for precision in ("fp32", "int8")),
+                _percent((found.get("route_agreement") or {}).get("test")),
+            ))  # fmt: skip
+    if not rows:
+        return None
+    columns = ("candidate", "answers of", "weights, ranges", "fp32 test accuracy, %", "int8 test accuracy, %",
+               "fp32 file, KiB", "int8 file, KiB", "same route, %")  # fmt: skip
+    note = (
+        "Each precision has thresholds of its own; routes are compared at the default operating point, on test images."
+    )
+    return Table(title="Finalists in int8", columns=columns, rows=tuple(rows), text_columns=3, note=note)
+
+
 def measurements_table(data: ReportData) -> Table | None:
     """Return what boards measured of the finalists' halves, or of the front's candidates if there are no finalists."""
     shown = data.finalists or tuple(c for c in data.finished if c.id in {p.candidate_id for p in data.front})[:12]
@@ -240,6 +265,10 @@ def _cost_text(plot: FrontPlot, point: PlotPoint) -> str:
 
 def _tiers(good: list[ReportMeasurement]) -> str:
     return ", ".join(tier_text(tier) for tier in sorted({m.tier for m in good}))
+
+
+def _kib(size_bytes: int | None) -> float | None:
+    return None if size_bytes is None else size_bytes / 1024
 
 
 def _percent(share: float | None) -> str:

@@ -9,7 +9,14 @@ import pytest
 
 from nas_service.report.data import ReportData, TrainingPoint
 from nas_service.report.notes import honest_notes
-from nas_service.report.tables import boards_table, finalists_table, headline, measurements_table, provenance_table
+from nas_service.report.tables import (
+    boards_table,
+    finalists_table,
+    headline,
+    int8_table,
+    measurements_table,
+    provenance_table,
+)
 from nas_service.report.write import render, write_report
 from tests.nas_service.report.synthetic import report_data
 
@@ -123,3 +130,25 @@ def test_provenance_has_seed_splits_and_hashes():
 def test_the_headline_counts_candidates_by_strategy():
     fact = headline(report_data(), ())[0]
     assert (fact.value, fact.context) == ("28", "14 by nsga2, 14 by random; 1 failed")
+
+
+def test_a_finalist_in_int8_shows_what_int8_changed_and_the_others_nothing():
+    data = report_data()
+    assert int8_table(data) is None
+    changed = {
+        "weights": "fine-tuned",
+        "method": "entropy",
+        "size_bytes": {"fp32": {"little": 2048, "big": 8192}, "int8": {"little": 1024, "big": 3072}},
+        "accuracy": {"test": {"fp32": {"little": 0.8, "big": 0.9}, "int8": {"little": 0.79, "big": 0.901}}},
+        "route_agreement": {"test": 0.985},
+    }
+    chosen = data.finalists[0]
+    with_int8 = replace(chosen, final={**chosen.final, "int8": changed})
+    others = tuple(with_int8 if c.id == chosen.id else c for c in data.candidates)
+    table = int8_table(replace(data, candidates=others))
+    assert table is not None
+    assert [row[1:] for row in table.rows] == [
+        ("little", "fine-tuned, entropy", "80.00", "79.00", "2", "1", "98.50"),
+        ("big", "fine-tuned, entropy", "90.00", "90.10", "8", "3", "98.50"),
+    ]
+    assert "Finalists in int8" in render(replace(data, candidates=others))["report.md"].decode()
