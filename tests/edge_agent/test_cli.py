@@ -66,6 +66,20 @@ def test_measure_gives_both_halves_of_a_bundle_and_json_without_anything_else(
     ]
 
 
+def test_a_precision_that_the_bundle_lacks_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_bundle(tmp_path / "bundle")
+    for command in (["measure"], ["predict", "--operating-point", "half"]):
+        images = ["x.npy"] if command[0] == "predict" else []
+        assert main([command[0], str(tmp_path / "bundle"), *images, *command[1:], "--precision", "int8"]) == 1
+        assert "bundle has no int8 variant; it has: fp32" in capsys.readouterr().err
+
+
+def test_a_single_file_has_no_precision_to_choose(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_bundle(tmp_path / "bundle")
+    assert main(["measure", str(tmp_path / "bundle" / "little.onnx"), "--precision", "int8"]) == 2
+    assert "leave --precision out" in capsys.readouterr().err
+
+
 def test_measure_of_a_bad_file_fails_with_a_table_that_says_why(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

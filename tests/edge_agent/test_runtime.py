@@ -12,6 +12,7 @@ import pytest
 
 from edge_agent.errors import BundleError
 from edge_agent.parity import load_parity
+from edge_agent.records import OperatingPoint
 from edge_agent.runtime import Pair
 from tests.edge_agent.bundles import described, make_bundle, normalised, point
 
@@ -212,3 +213,33 @@ def test_the_runtime_costs_little_over_the_bare_sessions(tmp_path: Path) -> None
             return float(np.median(pair_ns) - np.median(bare_ns)) / 1e3
 
         assert min(overhead_us() for _ in range(5)) <= 100.0
+
+
+def with_int8(bundle: Path, *points: OperatingPoint, **changes: object) -> None:
+    """Give a bundle a second variant, of the same graphs, with operating points of its own."""
+    exact = json.loads((bundle / "bundle.json").read_text())["variants"][0]
+    twin = {**exact, "precision": "int8", "operating_points": [p.to_dict() for p in points]}
+    rewrite(bundle, variants=[exact, twin], **changes)
+
+
+def test_the_precision_is_the_manifests_unless_another_is_asked_for(bundle: Path) -> None:
+    with_int8(bundle, point("half", 0.25))
+    with Pair.load(bundle) as pair:
+        assert pair.precision == "fp32"
+    with Pair.load(bundle, precision="int8") as pair:
+        assert (pair.precision, pair.operating_point.threshold) == ("int8", 0.25)
+    with_int8(bundle, point("half", 0.25), default_precision="int8")
+    with Pair.load(bundle) as pair:
+        assert pair.precision == "int8"
+
+
+def test_a_variant_never_routes_by_another_precisions_threshold(bundle: Path) -> None:
+    with_int8(bundle, point("half", 0.25))
+    with pytest.raises(BundleError, match="unknown operating point 'always'; choose one of: half"):
+        Pair.load(bundle, "always", precision="int8")
+
+
+def test_a_default_precision_that_the_bundle_lacks_is_refused(bundle: Path) -> None:
+    rewrite(bundle, default_precision="int8")
+    with pytest.raises(BundleError, match="default_precision is 'int8' but must be one of: fp32"):
+        Pair.load(bundle)
