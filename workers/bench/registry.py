@@ -10,6 +10,10 @@ from workers.bench.system import MakeSystem, Setting, System
 
 SYSTEMS: dict[str, str] = {
     "ours": "workers.bench.fixed_pair:make",
+    "ours-no-kd": "workers.bench.ablations:without_distillation",
+    "ours-average": "workers.bench.ablations:with_averaged_teacher",
+    "ours-system": "workers.bench.ablations:with_routed_system",
+    "ours-cost": "workers.bench.ablations:with_cost",
     "static-little": "workers.baselines.static:make_little",
     "static-mid1": "workers.baselines.static:make_mid1",
     "static-mid2": "workers.baselines.static:make_mid2",

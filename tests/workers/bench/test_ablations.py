@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import pytest
+
+from workers.bench.registry import make_system
+from workers.bench.system import Setting
+from workers.train_config import TrainConfig
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("ours", {}),
+        ("ours-no-kd", {"little_distillation": 0.0}),
+        ("ours-average", {"teacher": "average"}),
+        ("ours-system", {"system": 0.5, "router": 1.0}),
+        ("ours-cost", {"system": 0.5, "router": 1.0, "cost": 1.0}),
+    ],
+)
+def test_an_ablation_changes_what_its_name_says_and_nothing_else(micro, name, changed):
+    plan, config = micro.plan(micro.extreme("stem", largest=False)), TrainConfig(epochs=2, learning_rate=0.3)
+    (phase,) = make_system(Setting(name=name, seed=0, space=micro, pair=plan, config=config, images=64)).phases()
+    terms = {**flat(phase.config)}
+    assert {key: value for key, value in terms.items() if flat(config)[key] != value} == changed
+
+
+def flat(config: TrainConfig) -> dict[str, object]:
+    return {**{k: getattr(config, k) for k in config.__slots__ if k != "cotraining"}, **config.cotraining.to_dict()}
