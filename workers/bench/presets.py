@@ -25,6 +25,7 @@ class BenchPreset:
         relative: Whether the budgets are shares.
         validation_images: As in `BenchConfig`.
         train: Hyperparameters that differ from `TrainConfig`'s defaults.
+        constraints: Upper bounds that a searched pair meets.
     """
 
     space: str
@@ -36,6 +37,7 @@ class BenchPreset:
     relative: bool = False
     validation_images: int | None = None
     train: Mapping[str, Any] = field(default_factory=dict)
+    constraints: Mapping[str, float] = field(default_factory=dict)
 
 
 SHARES = (0.2, 0.3, 0.4, 0.5, 0.7)
@@ -82,6 +84,7 @@ PRESETS: dict[str, BenchPreset] = {
         budgets=(1.0 * MILLION, 1.3 * MILLION, 1.6 * MILLION, 1.9 * MILLION, 2.3 * MILLION),
         validation_images=1000,
         train={"learning_rate": 0.3},
+        constraints={"params": 100_000},
     ),
     "small": BenchPreset(
         space="small",

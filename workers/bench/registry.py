@@ -10,6 +10,7 @@ from workers.bench.system import MakeSystem, Setting, System
 
 SYSTEMS: dict[str, str] = {
     "ours": "workers.bench.fixed_pair:make",
+    "evolved": "workers.bench.evolved:make",
     "ours-no-kd": "workers.bench.ablations:without_distillation",
     "ours-average": "workers.bench.ablations:with_averaged_teacher",
     "ours-system": "workers.bench.ablations:with_routed_system",

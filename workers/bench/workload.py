@@ -44,6 +44,7 @@ class Workload:
             channels=dataset.channels,
             resolution=dataset.resolution,
             classes=len(dataset.classes),
+            constraints=preset.constraints,
         )
         splits = Splits.of(dataset, seed=config.split_seed, train_fraction=config.train_fraction)
         return cls(

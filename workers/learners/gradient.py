@@ -42,6 +42,9 @@ class GradientLearner(PlainLearner):
         config: Weights of the loss terms.
         settings: The searches: one for each coupling and cost target.
         measure: What pairs cost; MACs if None. Targets of at most 1 are shares of the largest pair's big under it.
+
+    Attributes:
+        spent_macs: Forward MACs of everything that was run so far, times images.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class GradientLearner(PlainLearner):
         self._after = 0
         self.past = Trajectory(choices={n: v for n, v in space.choices.items() if n != "coupling"})
         self._moved: tuple[MaskSearch, float, int] | None = None
+        self.spent_macs = 0.0
 
     def groups(self, *, weight_decay: float) -> list[dict[str, Any]]:
         """Return the supernet's groups and, undecayed, the routers' and terms'; masks move by a rule of their own."""
@@ -111,11 +115,13 @@ class GradientLearner(PlainLearner):
             "choices": [search.choice for search in self.searches],
             "explorations": [search.masks.exploration for search in self.searches],
             "found": [search.found for search in self.searches],
+            "spent_macs": self.spent_macs,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take back what `state` returned."""
         self.past = remembered(state, "choices", "explorations")
+        self.spent_macs = float(state["spent_macs"])
         self._after, self.phase = self.past.steps[-1].epoch, cast(Phase, self.past.steps[-1].phase)
         for search, choice, share in zip(self.searches, state["choices"], state["explorations"], strict=True):
             search.choice, search.masks.exploration = choice, share
@@ -163,6 +169,7 @@ class GradientLearner(PlainLearner):
 
     def _run(self, plan: PairPlan, batch: Batch, averaged: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         little, escalated = self.supernet(batch.images, plan)
+        self.spent_macs += (plan.little_macs + plan.tail_macs) * len(batch.images)
         little, escalated = little.float(), escalated.float()
         return little, escalated, self.objective.lesson(little, escalated, averaged=averaged)
 
