@@ -32,7 +32,7 @@ def _pairs(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> di
 
 
 @click.command("bench")
-@click.argument("preset", type=click.Choice(PRESETS))
+@click.argument("preset", type=click.Choice(PRESETS), metavar="PRESET")
 @click.option("--systems", callback=_names, metavar="A,B,...", help="What to compare; default: the preset's.")
 @click.option("--seeds", type=click.IntRange(1), help="Seeds of every system, from 0.  [default: 1]")
 @click.option("--epochs", type=click.IntRange(1), help="Of a run at the base budget; default: the preset's.")
@@ -71,7 +71,7 @@ def bench_command(
     out: Path,
     as_json: bool,
 ) -> None:
-    """Compare systems at equal training budgets.
+    """Compare systems at equal training budgets; PRESET is micro, tiny or small.
 
     Pairs, static nets, cascades and early exits are trained on this machine, several side by side, and judged on the
     test split, which each sees once. A bench that was stopped goes on with --resume and loses at most one epoch.

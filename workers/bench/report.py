@@ -12,19 +12,23 @@ from workers.bench.folder import write_whole
 from workers.bench.judging import judge_all
 from workers.bench.planning import cells_of
 from workers.bench.rows import Row, to_csv
+from workers.protocol.bootstrap import RESAMPLES
 
 
-def write_results(root: Path, config: BenchConfig, *, classes: tuple[str, ...]) -> tuple[list[Row], tuple[Path, ...]]:
+def write_results(
+    root: Path, config: BenchConfig, *, classes: tuple[str, ...], resamples: int = RESAMPLES
+) -> tuple[list[Row], tuple[Path, ...]]:
     """Judge the finished cells, write both files, and return the rows and the files' paths.
 
     Args:
         root: The bench's folder.
         config: What was asked for; cells that are not finished are named.
         classes: Names of the data set's classes.
+        resamples: Of the test images, for the intervals.
     """
     asked = cells_of(config)
     finished = read_finished(root, asked)
-    rows = judge_all(finished, classes=classes)
+    rows = judge_all(finished, classes=classes, resamples=resamples)
     tables = document(
         rows,
         title=f"nas bench {config.preset}",

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from nas_service.errors import ConflictError
+from tests.workers.bench.made import BUDGETS, finished_cell
+from workers.bench.config import BenchConfig
+from workers.bench.finished import read_finished
+from workers.bench.folder import CellId
+from workers.bench.judging import judge_all
+from workers.bench.report import write_results
+from workers.bench.rows import Row, from_csv, to_csv, x_text
+from workers.bench.tables import by_system
+from workers.data.dataset import DatasetSpec
+
+SYSTEMS = ("ours", "cascade-kd", "branchy2", "static-little", "static-mid2", "static-big", "missing")
+CONFIG = BenchConfig(preset="micro", dataset=DatasetSpec(name="digits"), systems=SYSTEMS, seeds=(0, 1), epochs=3)
+CLASSES = tuple("abcd")
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    root = tmp_path_factory.mktemp("bench")
+    for seed in (0, 1):
+        finished_cell(root, "ours", accuracies=(0.75, 0.95), macs=(1e6, 3e6), seed=seed)
+        finished_cell(root, "cascade-kd", accuracies=(0.6, 0.85), macs=(1e6, 4e6), seed=seed)
+    finished_cell(root, "branchy2", accuracies=(0.6, 0.7, 0.85), macs=(1e6, 2e6, 3e6))
+    for name, accuracy, macs in (("little", 0.7, 1e6), ("mid2", 0.75, 2e6), ("big", 0.85, 3e6)):
+        finished_cell(root, f"static-{name}", accuracies=(accuracy,), macs=(macs,))
+    return root, write_results(root, CONFIG, classes=CLASSES, resamples=100)[0]
+
+
+def figure(rows, system, measure, *, seed="0", x="", router=None, split="test"):
+    fits = [r for r in rows if (r.system, r.measure, r.seed, r.x, r.split) == (system, measure, seed, x, split)]
+    [row] = [r for r in fits if router in (None, r.router)][:1]
+    return row
+
+
+def test_the_csv_holds_every_row(bench):
+    root, rows = bench
+    assert to_csv(from_csv((root / "results.csv").read_text())) == to_csv(rows)
+
+
+def test_results_are_recomputed_to_the_same_bytes(bench):
+    root, _ = bench
+    before = [(root / name).read_bytes() for name in ("results.csv", "tables.md")]
+    write_results(root, CONFIG, classes=CLASSES, resamples=100)
+    assert [(root / name).read_bytes() for name in ("results.csv", "tables.md")] == before
+
+
+def test_what_is_not_finished_is_named_and_its_cells_are_empty(bench):
+    text = (bench[0] / "tables.md").read_text()
+    assert "empty below: branchy2 s1, static-little s1, static-mid2 s1, static-big s1, missing s0, missing s1." in text
+    accuracy = text.split("## Exits")[0]
+    assert "| missing s0 |  |  |" in accuracy
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+def test_a_point_counts_for_a_budget_only_within_a_hundredth_of_it(bench, budget):
+    rows = bench[1]
+    for row in (r for r in rows if r.measure == "macs_at_budget" and r.x == x_text(budget)):
+        [accuracy] = [
+            r
+            for r in rows
+            if r.measure == "accuracy_at_budget"
+            and (r.system, r.seed, r.router, r.x) == (row.system, row.seed, row.router, row.x)
+        ]
+        assert (accuracy.value is not None) == (row.value is not None and row.value <= 1.01 * budget)
+
+
+def test_the_oracle_is_one_and_the_random_router_nought_within_its_interval(bench):
+    row = figure(bench[1], "ours", "nauc", router="random")
+    assert row.ci_low < 0 < row.ci_high
+    assert figure(bench[1], "ours", "nauc", router="msp").value > row.ci_high
+
+
+def test_a_better_system_has_more_hypervolume_in_every_seed_and_pooled(bench):
+    rows = bench[1]
+    for seed in ("0", "1", "all"):
+        assert figure(rows, "ours - cascade-kd", "hypervolume_difference", seed=seed).ci_low > 0
+    assert figure(rows, "ours - cascade-kd", "same_sign", seed="all", x="2").value == 1
+    assert figure(rows, "ours - cascade-kd", "cost_at_equal_accuracy").value < 0
+
+
+def test_the_gain_is_the_accuracy_above_the_static_envelope(bench):
+    rows, x = bench[1], x_text(BUDGETS[1])
+    chosen = figure(rows, "ours", "gain_points", x=x).router
+    accuracy, static, gain = (
+        figure(rows, "ours", m, x=x, router=chosen) for m in ("accuracy_at_budget", "static_accuracy", "gain_points")
+    )
+    assert gain.value == pytest.approx(100 * (accuracy.value - static.value), abs=1e-9)
+
+
+def test_choices_that_changed_after_the_test_split_was_opened_are_refused(tmp_path):
+    folder = finished_cell(tmp_path, "ours", accuracies=(0.75, 0.95), macs=(1e6, 3e6))
+    choices = folder.read_json("choices.json")
+    (folder.path / "choices.json").write_text(json.dumps({**choices, "temperature": 1.5}))
+    with pytest.raises(ConflictError, match=r"the choices of ours-s0 are .* but its test split was opened for"):
+        read_finished(tmp_path, [CellId(system="ours", seed=0)])
+
+
+def test_systems_that_saw_other_test_images_are_not_compared(tmp_path):
+    finished_cell(tmp_path, "ours", accuracies=(0.75, 0.95), macs=(1e6, 3e6))
+    finished_cell(tmp_path, "cascade", accuracies=(0.75, 0.95), macs=(1e6, 3e6), n=200)
+    cells = read_finished(tmp_path, [CellId(system=s, seed=0) for s in ("ours", "cascade")])
+    with pytest.raises(ConflictError, match="cascade-s0 saw other test images than ours-s0"):
+        judge_all(cells, classes=CLASSES, resamples=10)
+
+
+def test_a_mean_over_fewer_seeds_than_asked_for_says_so():
+    rows = [
+        Row(system="a", seed="0", measure="m", x="1", value=0.5),
+        Row(system="a", seed="1", measure="m", value=None),
+    ]
+    text = by_system(rows, "m", cells=[("a", "0"), ("a", "1")])
+    assert "**50.00** (1 of 2)" in text
