@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from nas_service.layers import macs
 from nas_service.plan import NetworkPlan
+from workers.baselines.baseline import Baseline, co_training_tera_macs, epochs_within, finished
 from workers.baselines.combination import combination_weight, joined
-from workers.baselines.common import Baseline, co_training_tera_macs, epochs_within, finished
 from workers.baselines.multi_exit import as_multi_exit
 from workers.bench.outputs import run_exits
 from workers.bench.system import ExitCosts, Finished, Modules, Phase, Setting, SystemOutputs

@@ -11,7 +11,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 
 from nas_service.layers import macs
-from workers.baselines.common import Baseline, co_training_tera_macs, epochs_within, finished
+from workers.baselines.baseline import Baseline, co_training_tera_macs, epochs_within, finished
 from workers.baselines.exit_network import ExitNetwork
 from workers.baselines.exit_plan import ExitPlan, place_exits
 from workers.baselines.msdnet import MsdNet
@@ -141,10 +141,9 @@ def make_branchy(setting: Setting) -> BranchySystem:
 
 
 def make_branchy_two(setting: Setting) -> BranchySystem:
-    """Return the big with heads at the little's MACs and half-way, on a logarithmic scale, to the big's."""
+    """Return the big with heads at the little's MACs and half-way to the big's."""
     pair = setting.pair
-    whole = macs(pair.big.layers())
-    targets = [pair.little_macs, (pair.little_macs * whole) ** 0.5]
+    targets = [pair.little_macs, (pair.little_macs + macs(pair.big.layers())) / 2]
     return BranchySystem(setting=setting, plan=place_exits(pair.big, targets))
 
 

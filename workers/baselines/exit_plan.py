@@ -13,8 +13,7 @@ from nas_service.errors import InvalidRequestError
 from nas_service.layers import LayerRecord, macs, params
 from nas_service.plan import NetworkPlan
 
-SMALL_SIDE = 4  # a head's own blocks halve the features down to this
-MOST_BLOCKS = 4
+MOST_BLOCKS = 6  # of a head's own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,22 +108,28 @@ def _place(backbone: NetworkPlan, heads: tuple[ExitHead, ...], target: float) ->
 
 
 def _heads(backbone: NetworkPlan, after: int) -> Iterator[ExitHead]:
-    """Yield heads of 0 to `MOST_BLOCKS` separable blocks, none wider than the backbone's last."""
+    """Yield heads of 0 to `MOST_BLOCKS` separable blocks.
+
+    As in the backbone, the side is halved down to its last, and the width doubled at the same time, up to its last.
+    """
     yield ExitHead(after=after)
-    for width in range(MIN_CHANNELS, backbone.blocks[-1].out_channels + 1, MIN_CHANNELS):
+    widest, (_, smallest) = backbone.blocks[-1].out_channels, features_after(backbone, len(backbone.blocks))
+    for start in range(MIN_CHANNELS, widest + 1, MIN_CHANNELS):
         blocks: tuple[Block, ...] = ()
         read, side = features_after(backbone, after)
+        width = start
         for index in range(MOST_BLOCKS):
             block = Block(
                 kind="separable",
                 in_channels=read,
                 out_channels=width,
-                stride=2 if side > SMALL_SIDE else 1,
+                stride=2 if side > smallest else 1,
                 bank="little",
                 slot=f"exit{after}.{index}",
                 norm="little",
             )
             blocks, read, side = (*blocks, block), width, output_size(side, block.stride)
+            width = min(widest, 2 * width) if side > smallest else width
             yield ExitHead(after=after, blocks=blocks)
 
 

@@ -18,8 +18,8 @@ from nas_service.errors import InvalidRequestError
 from nas_service.layers import macs
 from nas_service.pair_space import PairSpace
 from nas_service.plan import NetworkPlan, PairPlan
+from workers.baselines.baseline import co_training_tera_macs, epochs_within
 from workers.baselines.cascade import BIG, LITTLE, CascadeSystem, Halves
-from workers.baselines.common import co_training_tera_macs, epochs_within
 from workers.baselines.half_search import Half, HalfSpace, half_error, independent_space, narrowed, search_half
 from workers.bench.system import Modules, Phase, Setting
 from workers.data.dataset import Dataset

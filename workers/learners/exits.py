@@ -28,7 +28,7 @@ class ExitsLearner(PlainLearner):
     Args:
         net: Trained in place.
         config: Label smoothing.
-        weights: Of each exit's loss, scaled to sum to 1; an exit of weight 0 is not run. None: all equal.
+        weights: Of each exit's loss in their sum; an exit of weight 0 is not run. None: all 1, as a pair's halves.
 
     Raises:
         InvalidRequestError: weights of another number of exits, or below 0, or none for the last exit.
@@ -40,7 +40,7 @@ class ExitsLearner(PlainLearner):
             raise InvalidRequestError(
                 f"weights {given} for {net.exits} exits; give one for each, none below 0, the last above 0"
             )
-        self.weights = tuple(weight / sum(given) for weight in given)
+        self.weights = given
         identity = {"name": "exits", "net": net.key, "weights": list(self.weights)}
         super().__init__(net, classes=net.classes, identity=identity)
         self.net, self.config = net, config

@@ -8,7 +8,7 @@ import torch
 
 from nas_service.errors import InvalidRequestError
 from nas_service.layers import macs
-from workers.baselines.common import co_training_tera_macs, epochs_within
+from workers.baselines.baseline import co_training_tera_macs, epochs_within
 from workers.baselines.static import scaled_to
 from workers.bench.registry import make_system
 from workers.trainer import Trainer
@@ -114,7 +114,7 @@ def test_the_second_phase_of_early_exits_goes_on_from_the_first_ones_weights(set
     first = backbone.learner({})
     second = exits.learner({"backbone": first.module})
     assert first.weights == (0.0, 1.0)
-    assert second.weights == (0.5, 0.5)
+    assert second.weights == (1.0, 1.0)
     assert second.module is not first.module
     assert torch.equal(second.module.backbone.head.weight, first.module.backbone.head.weight)
 
@@ -136,7 +136,7 @@ def test_an_msdnet_for_a_pair_that_is_too_small_is_refused(setting_of):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["static-big", "cascade-kd", "cascade-nas", "branchy2", "boosted"])
 def test_every_system_learns_the_digits(name, setting_of, digits, splits):
-    setting = setting_of(name, epochs=6)
+    setting = setting_of(name, epochs=8)
     setting = replace(
         setting,
         images=len(splits.weights) // 64 * 64,
@@ -149,17 +149,16 @@ def test_every_system_learns_the_digits(name, setting_of, digits, splits):
     finished = system.finish(trained(system, digits, splits), digits, splits)
     outputs = finished("calibration")
     accuracies = (outputs.logits.argmax(axis=2) == outputs.labels).mean(axis=1)
-    assert accuracies[-1] > 0.6
-    assert accuracies[-1] == max(accuracies)
+    assert accuracies[-1] == max(accuracies) > 0.6
     assert len(accuracies) == len(system.costs().macs)
 
 
 @pytest.mark.slow
 def test_an_msdnet_learns_the_digits(larger, digits, splits):
-    setting = replace(larger("msdnet", epochs=2), images=len(splits.weights) // 64 * 64)
+    setting = replace(larger("msdnet", epochs=4), images=len(splits.weights) // 64 * 64)
     setting = replace(setting, config=replace(setting.config, batch_size=64))
     system = make_system(setting)
     outputs = system.finish(trained(system, digits, splits), digits, splits)("calibration")
     accuracies = (outputs.logits.argmax(axis=2) == outputs.labels).mean(axis=1)
     assert accuracies.shape == (4,)
-    assert accuracies.min() > 0.3
+    assert accuracies[-1] == max(accuracies) > 0.6
