@@ -63,8 +63,9 @@ def int8_config(spec: JobSpec) -> Int8Config | None:
     wanted = spec.finalists
     if not wanted.int8:
         return None
-    qat = QatConfig(epochs=wanted.qat_epochs, batch_size=spec.supernet.batch_size, seed=spec.seed)
-    return Int8Config(qat=qat if wanted.qat_epochs else None)
+    if not wanted.qat_epochs:
+        return Int8Config(qat=None)
+    return Int8Config(qat=QatConfig(epochs=wanted.qat_epochs, batch_size=spec.supernet.batch_size, seed=spec.seed))
 
 
 class FinalistPhase:

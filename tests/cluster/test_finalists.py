@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cluster.finalists import FinalistPhase, choose_finalists, routing_options
+from cluster.finalists import FinalistPhase, choose_finalists, int8_config, routing_options
 from nas_service.candidate import Candidate, CandidateStatus
 from nas_service.job import Finalists, parse_job
 from workers.evaluator import FinalistReport
@@ -85,6 +85,18 @@ def test_what_the_job_says_of_routing_reaches_the_bundle():
     assert routing_options(wish) == RoutingOptions(
         temperature=False, class_thresholds=True, risk=Risk(epsilon=0.02, delta=0.05)
     )
+
+
+@pytest.mark.parametrize(("wish", "epochs"), [({}, None), ({"int8": True}, 2), ({"int8": True, "qat_epochs": 7}, 7)])
+def test_int8_is_made_as_the_job_says(wish, epochs):
+    config = int8_config(parse_job({**JOB, "finalists": wish, "seed": 3}))
+    assert (config and config.qat and (config.qat.epochs, config.qat.seed)) == (epochs and (epochs, 3))
+
+
+def test_int8_without_fine_tuning_is_rounding_alone():
+    config = int8_config(parse_job({**JOB, "finalists": {"int8": True, "qat_epochs": 0}}))
+    assert config is not None
+    assert config.qat is None
 
 
 class FakeStore:
