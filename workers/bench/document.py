@@ -180,7 +180,7 @@ def _versus(rows: Sequence[Row]) -> str:
     found = {(r.system, r.seed, r.measure): r for r in rows if r.measure in measures}
     keys = list(dict.fromkeys((system, seed) for system, seed, _ in found))
 
-    def cell(key: Key, measure: str) -> str:
+    def text(key: Key, measure: str) -> str:
         row = found.get((*key, measure))
         if row is None or row.value is None:
             return ""
@@ -189,7 +189,7 @@ def _versus(rows: Sequence[Row]) -> str:
         return plain(row.value) if row.ci_low is None else f"{row.value:+.4f} [{row.ci_low:+.4f}, {row.ci_high:+.4f}]"
 
     header = ["systems", "seed", "hypervolume", "resamples better", "MACs", "same sign"]
-    body = [[*key, *(cell(key, measure) for measure in measures)] for key in keys]
+    body = [[*key, *(text(key, measure) for measure in measures)] for key in keys]
     return markdown(header, body) if body else "No pair of ours and a cascade is finished with the same seed."
 
 
