@@ -82,7 +82,6 @@ def build_bundle(
         UncalibratedError: the pair has no BatchNorm statistics.
         InvalidRequestError: outputs are not finite, or an unknown router.
     """
-    macs = {"macs": (float(pair.plan.little_macs), float(pair.plan.tail_macs))}
     forms = [float_form(pair, dataset, splits, router=router, options=routing)]
     if int8 is not None:
         forms.append(int8_form(pair, dataset, splits, router=router, options=routing, config=int8))
@@ -91,18 +90,10 @@ def build_bundle(
     variants: list[Variant] = []
     files: dict[str, bytes] = {}
     for form in forms:
-        costs_here = {**macs, **((costs or {}) if form.precision == "fp32" else {})}
-        variant, content = _variant(form, tested[form.precision], dataset, splits, costs=costs_here)
+        variant, content = _variant(form, tested[form.precision], dataset, splits, costs=_costs(form, pair, costs))
         variants.append(variant)
         files |= content
-    origin = {
-        **(provenance or {}),
-        "split_hashes": splits.hashes,
-        "dataset": dataset.name,
-        "routing": forms[0].routing.fit,
-        **({"int8": compare_forms(forms[0], forms[1], tested=tested)} if int8 is not None else {}),
-        "versions": _versions(),
-    }
+    origin = {**(provenance or {}), **_origin(forms, tested, dataset, splits)}
     manifest = _manifest(pair, dataset, files, variants, router=router, candidate=candidate, provenance=origin)
     text = json.dumps(manifest.to_dict(), indent=2, sort_keys=True, allow_nan=False).encode()
     exact = forms[0]
@@ -114,6 +105,26 @@ def build_bundle(
         test=tested["fp32"].scored(exact.routing.router).curve,
         notes=tuple(dict.fromkeys(note for form in forms for note in (*form.routing.notes, *form.notes))),
     )
+
+
+def _costs(form: Form, pair: Pair, measured: Costs | None) -> Costs:
+    """Return what a form costs: MACs are the same for all, what was measured is the float graphs'."""
+    macs = {"macs": (float(pair.plan.little_macs), float(pair.plan.tail_macs))}
+    return macs | dict(measured or {}) if form.precision == "fp32" else macs
+
+
+def _origin(
+    forms: Sequence[Form], tested: Mapping[Precision, Outputs], dataset: Dataset, splits: Splits
+) -> dict[str, Any]:
+    """Return where thresholds and figures came from, as far as it is known here."""
+    changed = {"int8": compare_forms(forms[0], forms[1], tested=tested)} if len(forms) > 1 else {}
+    return {
+        "split_hashes": splits.hashes,
+        "dataset": dataset.name,
+        "routing": forms[0].routing.fit,
+        "versions": _versions(),
+        **changed,
+    }
 
 
 def _variant(

@@ -50,6 +50,7 @@ def in_int8(models: ExportedPair, images: torch.Tensor, method: str = "minmax") 
     return quantise_pair(models, lambda: images.split(64), method=method)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("coupling", COUPLINGS)
 def test_an_int8_pair_answers_like_the_float_pair(trained, context, images, labels, coupling):
     models = export_pair(finished(trained, context, coupling), router="margin")
@@ -61,7 +62,9 @@ def test_an_int8_pair_answers_like_the_float_pair(trained, context, images, labe
     assert agreement.float().mean() > 0.95
 
 
-@pytest.mark.parametrize("router", SCORES)
+@pytest.mark.parametrize(
+    "router", ["margin", pytest.param("msp", marks=pytest.mark.slow), pytest.param("entropy", marks=pytest.mark.slow)]
+)
 def test_int8_scores_are_as_many_as_float_scores(trained, context, images, labels, router):
     models = export_pair(finished(trained, context, "stem"), router=router)
     exact = run_pair(models, images.split(250), labels=labels)

@@ -64,7 +64,7 @@ def test_weights_take_seven_bits_for_each_channel_and_all_of_them_learn():
     assert (weight.grad == 1).all()
 
 
-@pytest.mark.parametrize("coupling", COUPLINGS)
+@pytest.mark.parametrize("coupling", ["stem", "triangular"])
 def test_the_simulation_is_what_the_int8_graphs_compute(coupling):
     pair, images = untrained(coupling)
     models = export_pair(pair, router="margin")
@@ -89,6 +89,7 @@ def test_without_training_the_pair_comes_back_as_it_was(coupling):
             assert torch.equal(got, want)
 
 
+@pytest.mark.slow
 def test_the_pair_given_stays_as_it_is_and_the_same_seed_learns_the_same(small):
     pair, images = untrained("stem")
     with torch.inference_mode():
