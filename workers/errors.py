@@ -11,3 +11,7 @@ class TrainingCollapsedError(InvalidRequestError):
 
 class UncalibratedError(InvalidRequestError):
     """A network without BatchNorm statistics was to be scored: recalibrate it first."""
+
+
+class RanksDifferError(InvalidRequestError):
+    """Processes that train one model have come apart: resume from the last checkpoint, on machines that are alike."""

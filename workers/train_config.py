@@ -33,6 +33,7 @@ class TrainConfig:
         rollbacks: How often a collapsed epoch is repeated from the last checkpoint, at half the learning rate.
         autocast: bfloat16 where it pays; on GPUs only.
         accumulate: Parts that a step's batch is run in; their gradients are added up before the optimiser's step.
+        compile: Whether torch compiles the model's forward and backward passes.
         threads: Threads of the process that trains; more than one gives up bit-exact resuming.
         seed: Of initial weights, order, augmentation and random pairs.
     """
@@ -52,6 +53,7 @@ class TrainConfig:
     rollbacks: int = 1
     autocast: bool = False
     accumulate: int = 1
+    compile: bool = False
     threads: int = 1
     seed: int = 0
 
@@ -71,9 +73,12 @@ class TrainConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as JSON-able data, the exact inverse of `from_dict`.
 
-        Co-training that is all defaults is left out, so that checkpoints from before there was any still fit.
+        Co-training that is all defaults, and compilation that is off, are left out, so that checkpoints from before
+        there was any still fit.
         """
         data = asdict(self)
+        if not self.compile:
+            del data["compile"]
         if self.cotraining == CoTraining():
             del data["cotraining"]
         return data

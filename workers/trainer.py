@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Iterator
@@ -13,12 +14,14 @@ from torch import Tensor, nn
 
 from nas_service.errors import InvalidRequestError
 from workers.checkpoint import Checkpoint, check_identity, load_state
+from workers.compiling import compile_module
 from workers.data.augment import augment, normalise
 from workers.data.dataset import Dataset
 from workers.data.splits import Splits
 from workers.errors import TrainingCollapsedError
 from workers.evaluation import EvaluationContext, EvaluationData
 from workers.learner import Backward, Batch, Learner
+from workers.parallel import ALONE, Team, shared_batch
 from workers.train_config import TrainConfig, one_cycle
 
 QUICK_IMAGES = 1000
@@ -57,7 +60,9 @@ class EpochReport:
 class Trainer:
     """One training run: a learner, data, optimiser, generator, and how far it has come.
 
-    Only the weights split is learnt from; the validation split is looked at for the reports alone.
+    Only the weights split is learnt from; the validation split is looked at for the reports alone. In a team of
+    several, every rank runs the same trainer on learners of the same weights: all draw the same numbers, each learns
+    from its share of every batch, and all give the same reports and checkpoints.
 
     Args:
         learner: What learns; its module is trained in place.
@@ -65,25 +70,35 @@ class Trainer:
         splits: Of the data set.
         config: Hyperparameters.
         device: Where to train, as torch writes it.
+        team: The processes that train together.
 
     Raises:
-        InvalidRequestError: the weights split has fewer than two images.
+        InvalidRequestError: the weights split has fewer than two images, or a batch is too small for the team.
     """
 
     def __init__(
-        self, learner: Learner, dataset: Dataset, splits: Splits, config: TrainConfig, *, device: str = "cpu"
+        self,
+        learner: Learner,
+        dataset: Dataset,
+        splits: Splits,
+        config: TrainConfig,
+        *,
+        device: str = "cpu",
+        team: Team = ALONE,
     ) -> None:
         if len(splits.weights) < 2:
             raise InvalidRequestError(
                 f"the weights split has {len(splits.weights)} image but training needs at least 2"
             )
         torch.set_num_threads(config.threads)
-        self.learner, self.dataset, self.config, self.device = learner, dataset, config, device
+        self.learner, self.dataset, self.config, self.device, self.team = learner, dataset, config, device, team
         learner.module.to(device)
         learner.extras.to(device)
         self.hashes = splits.hashes
         self.indices = torch.from_numpy(splits.weights)
-        self.batch_size = min(config.batch_size, len(self.indices))
+        self.batch_size = shared_batch(
+            config.batch_size, images=len(self.indices), size=team.size, parts=config.accumulate
+        )
         self.steps_per_epoch = len(self.indices) // self.batch_size
         self.quick = EvaluationContext(
             EvaluationData.of(dataset, splits, recalibration=QUICK_RECALIBRATION, limit=QUICK_IMAGES), device=device
@@ -99,15 +114,19 @@ class Trainer:
         self.step = self.epoch = self.rollbacks = 0
         self.rate_scale = 1.0
         self.best_loss: float | None = None
+        if config.compile:
+            compile_module(learner.module)
 
     def epochs(self, resume: bytes | None = None) -> Iterator[EpochReport]:
         """Yield a report after every epoch, from the first or from where the checkpoint `resume` stopped.
 
-        Resumed on one CPU thread, training ends with the same bits as if it had not been interrupted.
+        Resumed on CPUs with one thread each, by as many ranks, training ends with the same bits as if it had not been
+        interrupted.
 
         Raises:
             InvalidRequestError: the checkpoint is damaged, or of another learner, data split or configuration.
             TrainingCollapsedError: the loss went to NaN or back to guessing more than `config.rollbacks` times.
+            RanksDifferError: the team's weights came apart.
         """
         if resume is not None:
             self._restore(Checkpoint.from_bytes(resume))
@@ -122,6 +141,8 @@ class Trainer:
             self.epoch += 1
             self.best_loss = min(losses["loss"], self.best_loss or math.inf)
             last = self._checkpoint()
+            checkpoint = last.to_bytes()
+            self.team.check_equal(checkpoint, what=f"the checkpoint of epoch {self.epoch}")
             yield EpochReport(
                 epoch=self.epoch,
                 epochs=self.config.epochs,
@@ -132,12 +153,13 @@ class Trainer:
                 accuracies=self.learner.watch(self.quick),
                 rollbacks=self.rollbacks,
                 learner=last.learner,
-                checkpoint=last.to_bytes(),
+                checkpoint=checkpoint,
             )
 
     def _epoch(self) -> dict[str, float]:
         """Run one epoch's steps and return the mean losses."""
         self.learner.start_epoch(self.epoch, self.config.epochs)
+        self._remember_alike()
         self.learner.module.train()
         order = self.indices[torch.randperm(len(self.indices), generator=self.generator)]
         steps = self.config.epochs * self.steps_per_epoch
@@ -149,39 +171,71 @@ class Trainer:
             for name, value in self._train_step(chosen, steps).items():
                 totals[name] = totals.get(name, 0) + value
             self.step += 1
+        self.team.average([totals[name] for name in sorted(totals)])
         return {name: float(total) / self.steps_per_epoch for name, total in totals.items()}
 
+    def _remember_alike(self) -> None:
+        """Let every rank remember what the first one does: on GPUs, what learners score may differ in the last bits."""
+        mine = json.dumps(self.learner.state(), sort_keys=True) if self.team.size > 1 else ""
+        if (agreed := self.team.from_first(mine)) != mine:
+            self.learner.restore(json.loads(agreed))
+
     def _train_step(self, chosen: Tensor, steps: int) -> dict[str, Tensor]:
-        """Learn from one batch, in `accumulate` parts whose gradients add up to their mean's."""
+        """Learn from this rank's share of a batch, in `accumulate` parts whose gradients add up to their mean's."""
         self.optimizer.zero_grad(set_to_none=True)
-        parts = chosen.chunk(self.config.accumulate)
+        mine = chosen.view(self.team.size, -1)[self.team.rank]
         means: dict[str, Tensor] = {}
-        for part in parts:
-            share = len(part) / len(chosen)
-            with torch.autocast(self.device.split(":")[0], dtype=torch.bfloat16, enabled=self.config.autocast):
-                losses = self.learner.learn(self._batch(part, steps), _scaled(share))
+        for part in mine.tensor_split(self.config.accumulate):
+            share = len(part) / len(mine)
+            with self._autocast(enabled=self.config.autocast):
+                losses = self.learner.learn(self._batch(part, steps), self._backward(share))
             for name, value in losses.items():
                 means[name] = means.get(name, 0) + share * value.float()
-        for module in (self.learner.module, self.learner.extras):
-            if moved := [p for p in module.parameters() if p.grad is not None]:
-                nn.utils.clip_grad_norm_(moved, self.config.clip_norm, foreach=True)
-        self.optimizer.step()
-        self.learner.finish_step()
+        self._move()
         return means
 
+    def _move(self) -> None:
+        """Take the optimiser's step along the gradients of all ranks."""
+        learner = self.learner
+        groups = [[p for p in m.parameters() if p.grad is not None] for m in (learner.module, learner.extras)]
+        self.team.average([p.grad for moved in groups for p in moved if p.grad is not None])
+        for moved in groups:
+            if moved:
+                nn.utils.clip_grad_norm_(moved, self.config.clip_norm, foreach=True)
+        self.optimizer.step()
+        learner.finish_step()
+        self.team.average([b for m in (learner.module, learner.extras) for b in m.buffers() if b.is_floating_point()])
+
+    def _autocast(self, *, enabled: bool) -> torch.autocast:
+        return torch.autocast(torch.device(self.device).type, dtype=torch.bfloat16, enabled=enabled)
+
+    def _backward(self, share: float) -> Backward:
+        def backward(loss: Tensor) -> None:
+            with self._autocast(enabled=False):  # gradients have the types of what they belong to
+                (loss if share == 1 else loss * share).backward()
+
+        return backward
+
     def _batch(self, chosen: Tensor, steps: int) -> Batch:
-        spec = self.dataset.augmentation
-        images = augment(self.dataset.train_images[chosen].to(self.device), spec, generator=self.generator)
+        spec, generator = self.dataset.augmentation, self._images_generator()
+        images = augment(self.dataset.train_images[chosen].to(self.device), spec, generator=generator)
         images = normalise(images, self.dataset.mean, self.dataset.std)
         labels = self.dataset.train_labels[chosen].to(self.device)
         targets: Tensor | None = None
         if spec.mixes:
             from workers.data.mixing import mix  # torchvision's transforms take a second to import
 
-            images, targets = mix(images, labels, classes=self.learner.classes, spec=spec, generator=self.generator)
+            images, targets = mix(images, labels, classes=self.learner.classes, spec=spec, generator=generator)
         return Batch(
             images=images, labels=labels, targets=targets, step=self.step, steps=steps, generator=self.generator
         )
+
+    def _images_generator(self) -> torch.Generator:
+        """Return what this rank's images are augmented from: the run's own generator leaves all ranks in one state."""
+        if self.team.size == 1:
+            return self.generator
+        seed = int(torch.randint(2**62, (), generator=self.generator))
+        return torch.Generator().manual_seed(seed + self.team.rank)
 
     def _collapsed(self, loss: float) -> bool:
         """Whether the epoch's mean loss is no number, or is back at guessing after having been well below."""
@@ -232,6 +286,12 @@ class Trainer:
             )
         _check_config(self.config.to_dict(), checkpoint.config)
         check_identity(self.learner.identity(), checkpoint)
+        if checkpoint.step != checkpoint.epoch * self.steps_per_epoch:
+            raise InvalidRequestError(
+                f"the checkpoint took {checkpoint.step} steps in {checkpoint.epoch} epochs but here an epoch has "
+                f"{self.steps_per_epoch}, since batches are shared by {self.team.size} workers; resume with as many "
+                "workers as before"
+            )
         self.learner.restore(checkpoint.learner)
         load_state(self.learner.module, checkpoint.model)
         load_state(self.learner.extras, checkpoint.extra)
@@ -247,13 +307,6 @@ class Trainer:
             checkpoint.rollbacks,
             checkpoint.best_loss,
         )
-
-
-def _scaled(share: float) -> Backward:
-    def backward(loss: Tensor) -> None:
-        (loss if share == 1 else loss * share).backward()
-
-    return backward
 
 
 def _copies(module: nn.Module) -> dict[str, Tensor]:
