@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,10 +24,15 @@ from workers.evolving.settings import Coevolution, Evolution, GradientSearch, Sh
 from workers.supernet import Supernet
 from workers.train_config import TrainConfig
 from workers.trainer import EpochReport
+from workers.training_run import WorkerGroup
 
+STOP_S = 90.0
 CHECKPOINT = "checkpoint.safetensors"
 GRADIENT_TARGETS = (0.2, 0.35, 0.5)
 DISTILLATION = ("distillation", "little_distillation", "temperature")
+
+
+_log = logging.getLogger(__name__)
 
 
 class StopRequestedError(Exception):
@@ -85,6 +91,8 @@ def train_config(spec: JobSpec) -> TrainConfig:
             "batch_size": spec.supernet.batch_size,
             "learning_rate": spec.supernet.learning_rate,
             "autocast": spec.resources.trainer.gpus > 0,
+            "accumulate": spec.supernet.accumulate,
+            "compile": spec.supernet.compile,
             "seed": spec.seed,
             "cotraining": terms,
             **plain,
@@ -129,18 +137,7 @@ def train_supernet(job_id: str, spec: JobSpec, *, store: Store, work: Path) -> T
     """
     definition = load_definition(spec.space.preset, couplings=spec.space.couplings)
     dataset = dataset_spec(spec, cache=work.parent / "data")
-    resources = spec.resources.trainer
-    trainer = (
-        cast(Any, TrainerActor)
-        .options(num_cpus=resources.cpus, num_gpus=resources.gpus)
-        .remote(
-            definition,
-            dataset=dataset,
-            seed=spec.seed,
-            train_fraction=spec.supernet.train_fraction,
-            device=device(resources.gpus),
-        )
-    )
+    trainer = _trainer(spec, definition, dataset)
     try:
         shape, hashes = answer_of([trainer.shape.remote(), trainer.split_hashes.remote()])
         store.jobs.append_event(job_id, "data", f"data set {dataset.name} loaded", {**shape, "split_hashes": hashes})
@@ -159,7 +156,40 @@ def train_supernet(job_id: str, spec: JobSpec, *, store: Store, work: Path) -> T
             split_hashes=hashes,
         )
     finally:
+        if spec.resources.trainer.workers > 1:
+            _stop(trainer)
         ray.kill(trainer)
+
+
+def _stop(trainer: Any) -> None:
+    """Let the workers give back what they hold; if they do not, or are gone, Ray frees it after the actor's end."""
+    try:
+        ray.get(trainer.stop.remote(), timeout=STOP_S)
+    except (ray.exceptions.RayError, ray.exceptions.GetTimeoutError):
+        _log.warning("the workers that train did not end in time; they are killed")
+
+
+def _trainer(spec: JobSpec, definition: SpaceDefinition, dataset: DatasetSpec) -> Any:
+    """Return the actor that trains; one that has workers trains nothing itself and takes nothing from them."""
+    resources = spec.resources.trainer
+    group = WorkerGroup(workers=resources.workers, cpus=resources.cpus, gpus=resources.gpus)
+    alone = resources.workers == 1
+    return (
+        cast(Any, TrainerActor)
+        .options(
+            num_cpus=resources.cpus if alone else 0,
+            num_gpus=resources.gpus if alone else 0,
+            max_concurrency=1 if alone else 2,
+        )
+        .remote(
+            definition,
+            dataset=dataset,
+            seed=spec.seed,
+            train_fraction=spec.supernet.train_fraction,
+            device=device(resources.gpus),
+            group=None if alone else group,
+        )
+    )
 
 
 def _known_checkpoint(job_id: str, spec: JobSpec, space: PairSpace, *, store: Store) -> bytes | None:

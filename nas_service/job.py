@@ -189,7 +189,7 @@ def _unfit(spec: JobSpec) -> list[Problem]:
         for path in ("strategy", "objectives"):
             if getattr(spec, path):
                 problems.append(Problem(path=path, message="means nothing to kind 'train'; remove it"))
-    return [*problems, *_without_effect(spec), *_training_twice(spec)]
+    return [*problems, *_without_effect(spec), *_training_twice(spec), *_small_parts(spec)]
 
 
 def _training_twice(spec: JobSpec) -> Iterator[Problem]:
@@ -208,6 +208,17 @@ def _training_twice(spec: JobSpec) -> Iterator[Problem]:
     if spec.supernet.shrinking:
         yield Problem(
             path="supernet.shrinking", message=f"decides which pairs are trained, as {training[0]!r} does; choose one"
+        )
+
+
+def _small_parts(spec: JobSpec) -> Iterator[Problem]:
+    """Yield a batch that leaves fewer than two images for a part: BatchNorm needs two."""
+    supernet, workers = spec.supernet, spec.resources.trainer.workers
+    if supernet.batch_size // workers < 2 * supernet.accumulate and workers * supernet.accumulate > 1:
+        yield Problem(
+            path="supernet.batch_size",
+            message=f"is {supernet.batch_size} but {workers} workers with {supernet.accumulate} parts each need at "
+            f"least {2 * workers * supernet.accumulate}; raise it, or lower resources.trainer.workers or accumulate",
         )
 
 

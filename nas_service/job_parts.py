@@ -113,7 +113,11 @@ class AugmentationChange(Part):
 
 
 class Supernet(Part):
-    """How the supernet is trained, or the checkpoint (an artefact's SHA-256) that replaces training."""
+    """How the supernet is trained, or the checkpoint (an artefact's SHA-256) that replaces training.
+
+    A batch is run in `accumulate` parts, for less memory. `compile` has torch compile the supernet, which it does anew
+    for every pair: it is for spaces of few pairs on GPUs.
+    """
 
     epochs: Count | None = None
     checkpoint: Annotated[Text, AfterValidator(_checked_artefact)] | None = None
@@ -123,6 +127,8 @@ class Supernet(Part):
     augmentation: AugmentationChange | None = None
     cotraining: CoTraining | None = None
     shrinking: Flag = False
+    accumulate: Annotated[int, Field(strict=True, ge=1, le=1024)] = 1
+    compile: Flag = False
 
     @model_validator(mode="after")
     def _has_one_origin(self) -> Supernet:
@@ -194,10 +200,17 @@ class Finalists(Part):
 
 
 class TrainerResources(Part):
-    """What supernet training may take."""
+    """How many processes train the supernet together, each on its share of every batch, and what each may take."""
 
+    workers: Annotated[int, Field(strict=True, ge=1, le=1024)] = 1
     cpus: Amount = 1.0
     gpus: Amount = 0.0
+
+    @model_validator(mode="after")
+    def _has_whole_gpus(self) -> TrainerResources:
+        if self.workers > 1 and self.gpus not in (0, 1):
+            raise ValueError(f"gpus is {self.gpus:g} for each of {self.workers} workers; give each 1, or 0 for CPUs")
+        return self
 
 
 class EvaluatorResources(Part):

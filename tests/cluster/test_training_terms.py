@@ -46,3 +46,12 @@ def test_finalists_are_tuned_by_the_same_terms_in_the_last_phase_at_a_tenth_of_t
 def test_a_job_can_say_all_that_the_trainer_knows():
     trainer = {"distillation", "little_distillation", "temperature", *CoTraining().to_dict()}
     assert set(Said.model_fields) == trainer
+
+
+def test_how_a_batch_is_run_reaches_the_trainer_and_the_fine_tuning():
+    job = spec(fine_tune_epochs=1).to_dict()
+    job["supernet"] |= {"accumulate": 4, "compile": True}
+    config, tuning = train_config(parse_job(job)), tuning_config(parse_job(job))
+    assert (config.accumulate, config.compile) == (4, True)
+    assert tuning is not None
+    assert (tuning.accumulate, tuning.compile) == (4, True)

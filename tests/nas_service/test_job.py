@@ -325,3 +325,25 @@ def test_every_state_is_reached_and_every_driver_that_died_leaves_a_resumable_jo
     assert set().union(*TRANSITIONS.values()) == set(JobState)
     for state in (JobState.TRAINING, JobState.SEARCHING, JobState.FINISHING):
         assert {JobState.QUEUED, JobState.FAILED, JobState.STOPPED} <= TRANSITIONS[state]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"resources__trainer": {"workers": 0}}, "is 0 (integer) but must be at least 1"),
+        ({"resources__trainer": {"workers": 2, "gpus": 0.5}}, "gpus is 0.5 for each of 2 workers; give each 1, or 0"),
+        (
+            {"resources__trainer": {"workers": 4}, "supernet__batch_size": 6},
+            "supernet.batch_size: is 6 but 4 workers with 1 parts each need at least 8; raise it, or lower",
+        ),
+        ({"supernet__accumulate": 64, "supernet__batch_size": 100}, "1 workers with 64 parts each need at least 128"),
+    ],
+)
+def test_workers_that_cannot_share_a_batch_are_refused(changes, message):
+    (problem,) = problems(job(**changes))
+    assert message in problem
+
+
+def test_a_job_may_train_on_several_gpus():
+    trainer = parse_job(job(resources__trainer={"workers": 4, "gpus": 1, "cpus": 4})).resources.trainer
+    assert (trainer.workers, trainer.gpus, trainer.cpus) == (4, 1, 4)
