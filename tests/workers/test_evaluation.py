@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from torch import nn
 from nas_service.errors import InvalidRequestError
 from tests.workers.test_training import poisoned
 from workers.data.augment import normalise
+from workers.data.augmentation import Augmentation
 from workers.errors import UncalibratedError
 from workers.evaluation import EvaluationContext, EvaluationData, Outputs, evaluate, infer, recalibrate
 from workers.routers import SCORES
@@ -103,6 +106,15 @@ def test_evaluation_data_holds_only_what_evaluation_needs(digits, splits):
     assert (len(data.recalibration), len(data.images), len(data.labels)) == (100, 50, 50)
     assert data.split_hashes == splits.hashes
     assert data.images.untyped_storage().nbytes() == 50 * 64
+
+
+def test_batchnorm_is_recalibrated_on_images_as_training_sees_them(digits, splits):
+    plain = replace(digits, augmentation=Augmentation())
+    once, again, bare = (EvaluationData.of(d, splits, recalibration=300, limit=1) for d in (digits, digits, plain))
+    assert torch.equal(once.recalibration, again.recalibration)
+    moved = (once.recalibration != bare.recalibration).flatten(1).any(1).float().mean()
+    assert 0.8 < float(moved) < 0.95  # pad 1: one crop in nine is the image itself
+    assert set(once.recalibration.unique().tolist()) <= set(bare.recalibration.unique().tolist())
 
 
 def test_outputs_that_are_no_numbers_are_refused():
