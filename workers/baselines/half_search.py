@@ -14,13 +14,13 @@ from nas_service.errors import InvalidRequestError
 from nas_service.layers import macs, params
 from nas_service.pair_space import PairSpace
 from nas_service.plan import NetworkPlan
-from nas_service.search import make_searcher
 from nas_service.space_definition import StageChoices
 from workers.evaluation import EvaluationContext, fold, recalibrate
 from workers.supernet import Supernet
 
 Half = Literal["little", "big"]
 Score = Callable[[NetworkPlan], float]
+MakeSearcher = Callable[..., Any]  # as `nas_service.search.make_searcher`
 SEARCHER = "auto"
 
 
@@ -113,9 +113,23 @@ def _stage(stage: StageChoices, prefix: str, kept: Mapping[str, tuple[Any, ...]]
 
 
 def search_half(
-    space: HalfSpace, score: Score, *, evaluations: int, seed: int, searcher: str = SEARCHER
+    space: HalfSpace,
+    score: Score,
+    *,
+    evaluations: int,
+    seed: int,
+    make_searcher: MakeSearcher,
+    searcher: str = SEARCHER,
 ) -> NetworkPlan:
     """Return the network of least error that `searcher` finds in `evaluations`; the cheapest of equals.
+
+    Args:
+        space: Of one half.
+        score: The error of a network, in percent.
+        evaluations: Networks to score.
+        seed: Of the searcher.
+        make_searcher: `nas_service.search.make_searcher`, handed in since workers take nothing but values from there.
+        searcher: Its name for the searcher.
 
     Raises:
         InvalidRequestError: no network of the space meets the limit.

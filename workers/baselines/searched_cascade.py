@@ -20,8 +20,16 @@ from nas_service.pair_space import PairSpace
 from nas_service.plan import NetworkPlan, PairPlan
 from workers.baselines.baseline import co_training_tera_macs, epochs_within
 from workers.baselines.cascade import BIG, LITTLE, CascadeSystem, Halves
-from workers.baselines.half_search import Half, HalfSpace, half_error, independent_space, narrowed, search_half
-from workers.bench.system import Modules, Phase, Setting
+from workers.baselines.half_search import (
+    Half,
+    HalfSpace,
+    MakeSearcher,
+    half_error,
+    independent_space,
+    narrowed,
+    search_half,
+)
+from workers.bench.system import Modules, Phase
 from workers.data.dataset import Dataset
 from workers.data.splits import Splits
 from workers.evaluation import RECALIBRATION_IMAGES, EvaluationContext, EvaluationData
@@ -42,10 +50,12 @@ class SearchedCascade(CascadeSystem):
     """The cascade whose halves are known once the supernet is trained; until then, the most that they may cost.
 
     Attributes:
+        make_searcher: `nas_service.search.make_searcher`.
         evaluations: Networks scored for each half.
         found: The halves, once found.
     """
 
+    make_searcher: MakeSearcher
     evaluations: int = EVALUATIONS
     found: Halves = field(default_factory=dict, repr=False)
 
@@ -92,6 +102,7 @@ class SearchedCascade(CascadeSystem):
             lambda plan: half_error(supernet, plan, which, context),
             evaluations=self.evaluations,
             seed=self.seed,
+            make_searcher=self.make_searcher,
         )
 
     def _supernet(self, modules: Modules) -> Learner:
@@ -119,11 +130,6 @@ class SearchedCascade(CascadeSystem):
                 f"system {self.name!r} searches on validation images, but its setting has no data; give Setting.data"
             )
         return self.setting.data
-
-
-def make(setting: Setting) -> SearchedCascade:
-    """Return the system of a setting."""
-    return SearchedCascade(setting=setting, distilled=True)
 
 
 def _forward(plans: Iterable[PairPlan]) -> float:

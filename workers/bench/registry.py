@@ -23,7 +23,7 @@ SYSTEMS: dict[str, str] = {
     "static-big": "workers.baselines.static:make_big",
     "cascade": "workers.baselines.cascade:make",
     "cascade-kd": "workers.baselines.cascade:make_distilled",
-    "cascade-nas": "workers.baselines.searched_cascade:make",
+    "cascade-nas": "cluster.searched_cascade:make",
     "branchy": "workers.baselines.early_exit:make_branchy",
     "branchy2": "workers.baselines.early_exit:make_branchy_two",
     "boosted": "workers.baselines.early_exit:make_boosted",

@@ -15,5 +15,5 @@ def test_the_reference_page_is_up_to_date():
 
 def test_the_reference_has_every_command_with_its_options():
     page = reference(root)
-    assert page.count("\n## `nas ") == 22
+    assert page.count("\n## `nas ") == 23
     assert "| `--max-latency-ms X` | Keep points at most this slow." in page

@@ -7,6 +7,7 @@ import pytest
 
 from nas_service.errors import InvalidRequestError
 from nas_service.layers import macs, params
+from nas_service.search import make_searcher
 from workers.baselines.half_search import HalfSpace, half_error, independent_space, narrowed, search_half
 from workers.baselines.subnets import static_subnets, stratified_pairs
 from workers.bench.registry import make_system
@@ -29,7 +30,7 @@ def test_a_search_finds_the_best_half_within_the_limit(half, independent, pair):
         asked.append(plan)
         return 100 - macs(plan.layers()) / 1e4
 
-    found = search_half(space, score, evaluations=12, seed=0, searcher="random")
+    found = search_half(space, score, evaluations=12, seed=0, make_searcher=make_searcher, searcher="random")
     assert all(macs(p.layers()) <= macs(limit.layers()) for p in asked)
     assert all(params(p.layers()) <= params(limit.layers()) for p in asked)
     assert macs(found.layers()) == max(macs(p.layers()) for p in asked)
@@ -42,6 +43,7 @@ def test_of_equally_good_halves_the_cheapest_is_taken(independent, pair):
         lambda p: asked.append(p) or 50.0,
         evaluations=8,
         seed=0,
+        make_searcher=make_searcher,
         searcher="random",
     )
     assert macs(found.layers()) == min(macs(p.layers()) for p in asked)
@@ -50,7 +52,7 @@ def test_of_equally_good_halves_the_cheapest_is_taken(independent, pair):
 def test_a_limit_below_every_half_is_refused(independent, pair):
     space = HalfSpace(independent, "big", limit=pair.little)
     with pytest.raises(InvalidRequestError, match="no network of the space is within the MACs and parameters of the"):
-        search_half(space, lambda plan: 0.0, evaluations=3, seed=0, searcher="random")
+        search_half(space, lambda plan: 0.0, evaluations=3, seed=0, make_searcher=make_searcher, searcher="random")
 
 
 def test_the_supernet_of_a_search_holds_every_half_within_the_limits_and_little_more(independent, pair):
