@@ -15,6 +15,8 @@ from workers.bench.workload import Workload
 from workers.data.dataset import DatasetSpec
 from workers.protocol.budget import TrainingBudget
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass
 class Telltale:

@@ -17,6 +17,8 @@ from workers.protocol.sealed import SealedTest
 from workers.routing.features import pool_last_features
 from workers.routing.learned import RouterData, crossfit_scores, fit_learned_router
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def pair(micro, trained, data):

@@ -18,6 +18,8 @@ from workers.export import ExportedPair
 from workers.quantize.choice import Int8Config
 from workers.quantize.running import run_pair
 
+pytestmark = pytest.mark.slow
+
 QUICK = Int8Config(methods=("minmax", "entropy"), qat=None)
 
 
@@ -49,7 +51,6 @@ def test_both_variants_lie_in_the_bundle_with_sizes_and_points_of_their_own(bund
     assert sizes["big.int8.onnx"] < 0.5 * sizes["big.onnx"]
 
 
-@pytest.mark.slow
 def test_the_float_variant_is_what_it_would_be_alone(bundle, pair, digits, splits):
     alone = build_bundle(pair, digits, splits, router="margin", candidate="c-1", costs={"latency_ms@pi": (1.0, 3.0)})
     assert alone.manifest.variants == bundle.manifest.variants[:1]
@@ -103,7 +104,6 @@ def test_what_int8_changes_is_said(bundle, splits):
     assert said["accuracy"]["test"]["int8"]["little"] == pytest.approx(never.test.accuracy)
 
 
-@pytest.mark.slow
 def test_no_choice_for_int8_sees_the_test_split(bundle, pair, digits, splits):
     other = build_bundle(
         pair,
@@ -120,7 +120,6 @@ def test_no_choice_for_int8_sees_the_test_split(bundle, pair, digits, splits):
     assert [p.test for p in ours] != [p.test for p in theirs]
 
 
-@pytest.mark.slow
 def test_a_learned_router_scores_in_the_int8_graph(pair, digits, splits):
     made = build_bundle(pair, digits, splits, router="learned", candidate="c-1", int8=QUICK)
     files = content(made)
