@@ -121,7 +121,8 @@ class GroupTraining:
         while running:
             running = self._thread.is_alive()
             reports, error = ray.get(self._box.take.remote())
-            yield from reports
+            for report in reports:  # no `yield from`: Ray sends into generators of threaded actors, lists take nothing
+                yield report
             if error is not None:
                 self._thread.join(STOP_S)
                 raise error
