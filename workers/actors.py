@@ -121,7 +121,7 @@ class GroupTraining:
         while running:
             running = self._thread.is_alive()
             reports, error = ray.get(self._box.take.remote())
-            for report in reports:  # no `yield from`: Ray sends into generators of threaded actors, lists take nothing
+            for report in reports:  # noqa: UP028 - Ray sends into generators of threaded actors, and lists take nothing
                 yield report
             if error is not None:
                 self._thread.join(STOP_S)
