@@ -104,7 +104,7 @@ def test_running_means_and_multipliers_follow_from_all_ranks(answers):
 
 @pytest.mark.slow
 def test_without_batchnorm_two_ranks_take_the_steps_that_one_takes_with_the_whole_batch(answers):
-    alone = ranks.linear(ranks.ALONE)
+    alone = ranks.linear(Alone())
     for answer in answers:
         torch.testing.assert_close(answer["linear"]["weight"], alone["weight"], rtol=0, atol=1e-6)
         assert answer["linear"]["loss"] == pytest.approx(alone["loss"], abs=1e-6)
