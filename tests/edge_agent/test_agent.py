@@ -19,7 +19,7 @@ from edge_agent.spool import Spool
 from tests.edge_agent.models import little_model
 from tests.edge_agent.sftp_gateway import SftpGateway
 
-pytestmark = pytest.mark.ssh
+pytestmark = [pytest.mark.ssh, pytest.mark.slow]
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 

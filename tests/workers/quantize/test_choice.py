@@ -14,6 +14,8 @@ from tests.workers.test_export import calibrated
 from workers.quantize.choice import Attempt, Int8Config, choose_int8, spread
 from workers.quantize.qat import QatConfig
 
+pytestmark = pytest.mark.slow
+
 BAD = ("percentile-80",)
 QUICK = QatConfig(batch_size=32)
 

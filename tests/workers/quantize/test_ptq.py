@@ -22,6 +22,8 @@ from workers.quantize.ptq import METHODS, quantise, quantise_pair
 from workers.quantize.running import run_pair
 from workers.routers import SCORES
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def images(digits) -> torch.Tensor:

@@ -15,6 +15,8 @@ from workers.routing.features import pool_last_features
 from workers.routing.learned import RouterData, fit_learned_router
 from workers.routing.score_graph import with_learned_router
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", params=["stem", "nested"])
 def pair(request, micro, trained, data):
