@@ -1,7 +1,7 @@
 """Checkpoints: safetensors with JSON metadata, never pickle, since they travel between machines.
 
-Names of tensors: `model.NAME`, `extra.NAME`, `momentum.model.NAME`, `momentum.extra.NAME`, `rng`. The metadata holds one
-JSON text under `checkpoint`.
+Names of tensors: `model.NAME`, `extra.NAME`, `momentum.model.NAME`, `momentum.extra.NAME`, `rng`. The metadata holds
+one JSON text under `checkpoint`.
 """
 
 from __future__ import annotations

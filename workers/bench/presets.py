@@ -83,7 +83,7 @@ PRESETS: dict[str, BenchPreset] = {
         systems=SYSTEMS,
         budgets=(1.0 * MILLION, 1.3 * MILLION, 1.6 * MILLION, 1.9 * MILLION, 2.3 * MILLION),
         validation_images=1000,
-        train={"learning_rate": 0.3},
+        train={"learning_rate": 0.3, "weight_decay": 1e-4},
         constraints={"params": 100_000},
     ),
     "small": BenchPreset(
@@ -111,7 +111,7 @@ PRESETS: dict[str, BenchPreset] = {
         budgets=SHARES,
         relative=True,
         validation_images=1000,
-        train={"learning_rate": 0.3},
+        train={"learning_rate": 0.3, "weight_decay": 1e-4},
     ),
 }
 
