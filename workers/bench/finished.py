@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from workers.protocol.outcomes import Mask
 from workers.protocol.report import Comparison
 
 BIG = "static-big"
+OURS = ("ours", "evolved")  # how names of our own pairs begin
 THIRD = ("static-mid2", "static-mid3", "static-mid1", "static-mid4", BIG)
 
 
@@ -47,6 +48,12 @@ class FinishedCell:
     def correct(self) -> Mask:
         """(N,) whether the last exit is right on test."""
         return np.asarray(self.test.logits[-1].argmax(axis=1) == self.test.labels)
+
+    def routes(self) -> Iterator[StaticNet]:
+        """Yield every exit as a static net, which all images leave at."""
+        for index, (logits, macs) in enumerate(zip(self.test.logits, self.choices.macs, strict=True)):
+            correct = np.asarray(logits.argmax(axis=1) == self.test.labels)
+            yield StaticNet(name=f"{self.cell} exit {index}", cost=macs, correct=correct)
 
 
 def read_finished(root: Path, cells: Iterable[CellId]) -> list[FinishedCell]:
@@ -95,11 +102,14 @@ class Field:
         )
 
     def envelope(self) -> StaticEnvelope | None:
-        """Return the envelope of all static nets of all seeds; None without any."""
-        nets = [
-            StaticNet(name=str(c.cell), cost=c.choices.macs[0], correct=c.correct) for c in self.cells if c.exits == 1
-        ]
-        return StaticEnvelope(nets) if nets else None
+        """Return the envelope of all static nets of all seeds; None without any.
+
+        The own subnets of our pairs are among them: each route taken for every image, without a router.
+        """
+        if all(cell.exits > 1 for cell in self.cells):
+            return None
+        members = [c for c in self.cells if c.exits == 1 or c.cell.system.startswith(OURS)]
+        return StaticEnvelope([net for member in members for net in member.routes()])
 
     def reference(self, system: str, cell: FinishedCell) -> FinishedCell | None:
         """Return the cell of another system with the same seed, or with the least seed there is."""

@@ -11,14 +11,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from workers.bench.choices import pair_outputs
-from workers.bench.finished import FinishedCell
+from workers.bench.finished import OURS, FinishedCell
 from workers.bench.rows import Row, RowMaker
 from workers.protocol.bootstrap import Interval, Resamples
 from workers.protocol.equal_accuracy import cost_difference_interval
 from workers.protocol.hypervolume import SweptSystem, common_reference, sweep_hypervolume
 from workers.protocol.outcomes import Floats
 
-OURS, CASCADE = "ours", "cascade"
+CASCADE = "cascade"
 
 
 def versus_rows(cells: Sequence[FinishedCell], *, resamples: Resamples) -> Iterator[Row]:

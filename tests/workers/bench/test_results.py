@@ -7,7 +7,7 @@ import pytest
 from nas_service.errors import ConflictError
 from tests.workers.bench.made import BUDGETS, finished_cell
 from workers.bench.config import BenchConfig
-from workers.bench.finished import read_finished
+from workers.bench.finished import Field, read_finished
 from workers.bench.folder import CellId
 from workers.bench.judging import judge_all
 from workers.bench.report import write_results
@@ -93,6 +93,16 @@ def test_the_gain_is_the_accuracy_above_the_static_envelope(bench):
         figure(rows, "ours", m, x=x, router=chosen) for m in ("accuracy_at_budget", "static_accuracy", "gain_points")
     )
     assert gain.value == pytest.approx(100 * (accuracy.value - static.value), abs=1e-9)
+
+
+def test_the_envelope_holds_our_own_routes_without_a_router_and_nobody_elses(tmp_path):
+    made = {"static-big": (0.7,), "ours": (0.75, 0.95), "cascade": (0.8, 0.99)}
+    for system, accuracies in made.items():
+        finished_cell(tmp_path, system, accuracies=accuracies, macs=(1e6, 3e6)[: len(accuracies)])
+    cells = read_finished(tmp_path, [CellId(system=s, seed=0) for s in made])
+    envelope = Field(cells=cells, classes=("a", "b", "c", "d")).envelope()
+    assert [net.name for net in envelope.vertices] == ["ours-s0 exit 0", "ours-s0 exit 1"]
+    assert Field(cells=cells[1:], classes=("a", "b", "c", "d")).envelope() is None
 
 
 def test_choices_that_changed_after_the_test_split_was_opened_are_refused(tmp_path):
