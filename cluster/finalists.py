@@ -22,6 +22,7 @@ from nas_service.store.job_record import Progress
 from nas_service.tune.ports import Measurer
 from nas_service.valuation import half_cost
 from workers.actors import EvaluatorActor
+from workers.evaluator import Finishing
 from workers.quantize.choice import Int8Config
 from workers.quantize.qat import QatConfig
 from workers.routing.choice import Risk, RoutingOptions
@@ -66,6 +67,16 @@ def int8_config(spec: JobSpec) -> Int8Config | None:
     if not wanted.qat_epochs:
         return Int8Config(qat=None)
     return Int8Config(qat=QatConfig(epochs=wanted.qat_epochs, batch_size=spec.supernet.batch_size, seed=spec.seed))
+
+
+def finishing(spec: JobSpec) -> Finishing:
+    """Return how the job's finalists are finished."""
+    return Finishing(
+        router=spec.router,
+        tuning=tuning_config(spec),
+        routing=routing_options(spec.finalists),
+        int8=int8_config(spec),
+    )
 
 
 class FinalistPhase:
@@ -121,13 +132,10 @@ class FinalistPhase:
             actor.finalist.remote(
                 candidate.architecture,
                 candidate=candidate.id,
-                router=spec.router,
                 dataset=self._trained.dataset,
+                finishing=finishing(spec),
                 seed=spec.seed,
                 train_fraction=spec.supernet.train_fraction,
-                tuning=tuning_config(spec),
-                routing=routing_options(spec.finalists),
-                int8=int8_config(spec),
                 costs=self._costs(candidate, keys),
                 provenance={
                     "job": self._job_id,

@@ -16,11 +16,9 @@ from workers.data.dataset import Dataset, DatasetSpec
 from workers.data.loading import load
 from workers.data.splits import Splits
 from workers.evaluation import EvaluationData
-from workers.evaluator import CandidateReport, EvaluatorCore, FinalistReport, Half
+from workers.evaluator import CandidateReport, EvaluatorCore, FinalistReport, Finishing, Half
 from workers.evolving.settings import Evolution
 from workers.parallel import ProcessGroup
-from workers.quantize.choice import Int8Config
-from workers.routing.choice import RoutingOptions
 from workers.train_config import TrainConfig
 from workers.trainer import EpochReport
 from workers.training_run import TrainingRun, WorkerGroup, load_split, run_training
@@ -283,13 +281,10 @@ class EvaluatorActor:
         architecture: Mapping[str, Any],
         *,
         candidate: str,
-        router: str,
         dataset: DatasetSpec,
+        finishing: Finishing,
         seed: int = 0,
         train_fraction: float = 1.0,
-        tuning: TrainConfig | None = None,
-        routing: RoutingOptions | None = None,
-        int8: Int8Config | None = None,
         costs: Mapping[str, tuple[float, float]] | None = None,
         provenance: Mapping[str, Any] | None = None,
     ) -> FinalistReport:
@@ -300,12 +295,9 @@ class EvaluatorActor:
         return self._core.finalist(
             architecture,
             candidate=candidate,
-            router=router,
             dataset=self._loaded[1],
             splits=splits,
-            tuning=tuning,
-            routing=routing,
-            int8=int8,
+            finishing=finishing,
             costs=costs,
             provenance=provenance,
         )

@@ -83,6 +83,23 @@ class FinalistReport:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finishing:
+    """How finalists are finished.
+
+    Attributes:
+        router: The router of the bundle.
+        tuning: How to fine-tune; None keeps the supernet's weights.
+        routing: What is fitted beside the usual thresholds; None: the defaults.
+        int8: How the int8 variant is made; None: there is none.
+    """
+
+    router: str
+    tuning: TrainConfig | None = None
+    routing: RoutingOptions | None = None
+    int8: Int8Config | None = None
+
+
 class EvaluatorCore:
     """Evaluates candidates of one job.
 
@@ -148,12 +165,9 @@ class EvaluatorCore:
         architecture: Mapping[str, Any],
         *,
         candidate: str,
-        router: str,
         dataset: Dataset,
         splits: Splits,
-        tuning: TrainConfig | None = None,
-        routing: RoutingOptions | None = None,
-        int8: Int8Config | None = None,
+        finishing: Finishing,
         costs: Mapping[str, tuple[float, float]] | None = None,
         provenance: Mapping[str, Any] | None = None,
     ) -> FinalistReport:
@@ -162,17 +176,15 @@ class EvaluatorCore:
         Args:
             architecture: A point of the space.
             candidate: Its id.
-            router: The router of the bundle.
             dataset: The whole data set.
             splits: Its splits; the test split is run once.
-            tuning: How to fine-tune; None keeps the supernet's weights.
-            routing: What is fitted beside the usual thresholds; None: the defaults.
-            int8: How the int8 variant is made; None: there is none.
+            finishing: How it is finished.
             costs: Measured costs by objective: the little's, and what the tail adds.
             provenance: What else the bundle says of its origin.
         """
         started = time.perf_counter()
         try:
+            tuning = finishing.tuning
             pair = self._finished(architecture, dataset, splits, tuning)
             tuned = time.perf_counter()
             origin = {**(provenance or {}), "fine_tune": None if tuning is None else tuning.to_dict()}
@@ -180,10 +192,10 @@ class EvaluatorCore:
                 pair,
                 dataset,
                 splits,
-                router=router,
+                router=finishing.router,
                 candidate=candidate,
-                routing=routing,
-                int8=int8,
+                routing=finishing.routing,
+                int8=finishing.int8,
                 costs=costs,
                 provenance=origin,
             )

@@ -4,6 +4,7 @@ import pytest
 
 from nas_service.presets import MICRO
 from workers.data.dataset import DatasetSpec
+from workers.evaluator import Finishing
 from workers.train_config import TrainConfig
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -35,7 +36,11 @@ def test_a_trained_supernet_streams_out_and_its_candidates_are_evaluated(ray_clu
     point |= {"big1_width": 24, "big1_depth": 1, "big1_kind": "residual"}
     report = ray.get(evaluator.evaluate.remote(point, router="margin", export=["little"]))
     assert (report.status, report.error, list(report.models)) == ("ok", None, ["little"])
-    final = ray.get(evaluator.finalist.remote(point, candidate="c-1", router="msp", dataset=SPEC, train_fraction=0.1))
+    final = ray.get(
+        evaluator.finalist.remote(
+            point, candidate="c-1", finishing=Finishing(router="msp"), dataset=SPEC, train_fraction=0.1
+        )
+    )
     assert (final.status, final.error) == ("ok", None)
     assert final.manifest["provenance"]["split_hashes"] == report.split_hashes
     ray.kill(trainer)

@@ -14,7 +14,7 @@ from workers.bundle import Bundle, build_bundle
 from workers.data.augment import normalise
 from workers.data.splits import Splits
 from workers.evaluation import fold, recalibrate
-from workers.evaluator import EvaluatorCore
+from workers.evaluator import EvaluatorCore, Finishing
 from workers.export import ExportedPair, export_little
 from workers.network import Pair
 from workers.routers import Router
@@ -131,11 +131,11 @@ def finish(core: EvaluatorCore, dataset, splits, router: str):
     return core.finalist(
         core.space.extreme("stem", largest=False),
         candidate="c",
-        router=router,
         dataset=dataset,
         splits=splits,
-        tuning=TrainConfig(epochs=1, batch_size=128, learning_rate=0.01),
-        routing=EVERYTHING,
+        finishing=Finishing(
+            router=router, tuning=TrainConfig(epochs=1, batch_size=128, learning_rate=0.01), routing=EVERYTHING
+        ),
     )
 
 

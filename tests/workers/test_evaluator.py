@@ -14,7 +14,7 @@ from nas_service.presets import MICRO, TINY
 from tests.workers.test_export import run
 from workers.checkpoint import Checkpoint
 from workers.evaluation import evaluate
-from workers.evaluator import EvaluatorCore
+from workers.evaluator import EvaluatorCore, Finishing
 from workers.export import ExportedPair
 from workers.train_config import TrainConfig
 
@@ -95,10 +95,9 @@ def test_a_finalist_is_fine_tuned_and_bundled_and_the_supernet_stays(core, digit
     report = core.finalist(
         point(core),
         candidate="c-1",
-        router="margin",
         dataset=digits,
         splits=splits,
-        tuning=tuning,
+        finishing=Finishing(router="margin", tuning=tuning),
         provenance={"job": "j"},
     )
     assert (report.status, report.error) == ("ok", None)
@@ -111,6 +110,6 @@ def test_a_finalist_is_fine_tuned_and_bundled_and_the_supernet_stays(core, digit
 
 
 def test_a_finalist_that_fails_is_a_report(core, digits, splits):
-    report = core.finalist({}, candidate="c-1", router="margin", dataset=digits, splits=splits)
+    report = core.finalist({}, candidate="c-1", dataset=digits, splits=splits, finishing=Finishing(router="margin"))
     assert (report.status, report.bundle) == ("failed", None)
     assert "lacks gene" in report.error
