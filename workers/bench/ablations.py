@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from workers.bench.fixed_pair import FixedPair
+from workers.bench.fixed_pair import TERMS, FixedPair, co_trained
 from workers.bench.system import Setting
 from workers.cotraining.terms import CoTraining
 
@@ -17,18 +17,19 @@ def without_distillation(setting: Setting) -> FixedPair:
 
 def with_averaged_teacher(setting: Setting) -> FixedPair:
     """Return `ours` whose little learns from a moving average of the pair."""
-    return _changed(setting, cotraining=CoTraining(teacher="average"))
+    return _changed(setting, cotraining=replace(TERMS, teacher="average"))
 
 
-def with_routed_system(setting: Setting) -> FixedPair:
-    """Return `ours` that also learns from the likelihood of the routed system, with a co-trained router."""
-    return _changed(setting, cotraining=CoTraining(system=0.5, router=1.0))
+def without_routed_system(setting: Setting) -> FixedPair:
+    """Return `ours` without a router beside it and without the likelihood of the routed system."""
+    return _changed(setting, cotraining=CoTraining())
 
 
 def with_cost(setting: Setting) -> FixedPair:
     """Return `ours` that also holds its expected cost at half of the worst case, by dual ascent."""
-    return _changed(setting, cotraining=CoTraining(system=0.5, router=1.0, cost=1.0))
+    return _changed(setting, cotraining=replace(TERMS, cost=1.0))
 
 
 def _changed(setting: Setting, **changes: Any) -> FixedPair:
-    return FixedPair(setting=replace(setting, config=replace(setting.config, **changes)))
+    ours = co_trained(setting)
+    return FixedPair(setting=replace(ours, config=replace(ours.config, **changes)))

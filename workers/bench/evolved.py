@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from nas_service.errors import InvalidRequestError
 from nas_service.pair_space import PairSpace
 from nas_service.plan import PairPlan
-from workers.bench.fixed_pair import PAIR, FixedPair
+from workers.bench.fixed_pair import PAIR, FixedPair, co_trained
 from workers.bench.outputs import recalibrated, run_exits
 from workers.bench.system import ExitCosts, Finished, Modules, Setting
 from workers.data.dataset import Dataset
@@ -79,4 +79,4 @@ class EvolvedPair(FixedPair):
 
 def make(setting: Setting) -> EvolvedPair:
     """Return the system of a setting."""
-    return EvolvedPair(setting=setting)
+    return EvolvedPair(setting=co_trained(setting))

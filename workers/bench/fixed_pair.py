@@ -1,14 +1,19 @@
-"""`ours`: the preset's pair, both halves co-trained in one run, the little taught by the escalated answer."""
+"""`ours`: the preset's pair, both halves and a router co-trained in one run.
+
+The little is taught by the escalated answer, and the routed system's likelihood teaches both halves what they will
+answer for (LEARNING.md, section 4.2: L_sys).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
 from nas_service.errors import InvalidRequestError
 from workers.bench.outputs import recalibrated, run_exits
 from workers.bench.system import ExitCosts, Finished, Modules, Phase, Setting
+from workers.cotraining.terms import CoTraining
 from workers.data.dataset import Dataset
 from workers.data.splits import Splits
 from workers.learner import Learner
@@ -17,6 +22,7 @@ from workers.protocol.budget import TrainingBudget, TrainingPhase
 from workers.supernet import Supernet
 
 PAIR = "pair"
+TERMS = CoTraining(system=0.5, router=1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -69,7 +75,12 @@ class FixedPair:
 
 def make(setting: Setting) -> FixedPair:
     """Return the system of a setting."""
-    return FixedPair(setting=setting)
+    return FixedPair(setting=co_trained(setting))
+
+
+def co_trained(setting: Setting) -> Setting:
+    """Return the setting with the terms that make a pair `ours`."""
+    return replace(setting, config=replace(setting.config, cotraining=TERMS))
 
 
 def _supernet(module: nn.Module) -> Supernet:

@@ -13,7 +13,7 @@ SYSTEMS: dict[str, str] = {
     "evolved": "workers.bench.evolved:make",
     "ours-no-kd": "workers.bench.ablations:without_distillation",
     "ours-average": "workers.bench.ablations:with_averaged_teacher",
-    "ours-system": "workers.bench.ablations:with_routed_system",
+    "ours-no-system": "workers.bench.ablations:without_routed_system",
     "ours-cost": "workers.bench.ablations:with_cost",
     "static-little": "workers.baselines.static:make_little",
     "static-mid1": "workers.baselines.static:make_mid1",
