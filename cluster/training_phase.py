@@ -135,7 +135,7 @@ def train_supernet(job_id: str, spec: JobSpec, *, store: Store, work: Path) -> T
         InvalidRequestError: the data or a checkpoint cannot be used, or no pair meets the constraints.
         StopRequestedError: between two epochs, if the user asked for it.
     """
-    definition = load_definition(spec.space.preset, couplings=spec.space.couplings)
+    definition = load_definition(spec.space.preset, couplings=spec.space.couplings, activation=spec.space.activation)
     dataset = dataset_spec(spec, cache=work.parent / "data")
     trainer = _trainer(spec, definition, dataset)
     try:

@@ -2,60 +2,42 @@
 
 It is the only part of the agent that imports onnxruntime for measuring, and it may die of the model. The parent learns
 how far it came from single letters on the stage pipe: I(mported), P(repared), and W(indow opens), E(nds). After P the
-child waits for a line on stdin, so that the parent's traffic is over before anything is timed.
+child waits for a line on stdin, so that the parent's traffic is over before anything is timed. A job with `pair` is
+that of a pair measured whole, see edge_agent.pair_child.
 """
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import json
 import os
-import resource
-import signal
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from edge_agent.errors import ModelRefusedError
+from edge_agent.errors import ChildFaultError, ModelRefusedError
 from edge_agent.files import write_whole
+from edge_agent.inference import CPU, make_feeds, open_session, prove_provider, versions
 from edge_agent.onnx_file import check_model_file
+from edge_agent.process_limits import involuntary_switches, limit_memory, peak_kib, reset_peak, set_limits
 from edge_agent.tiers import TierPlan
 
-_PR_SET_PDEATHSIG = 1
-_MAX_WRITTEN_BYTES = 64 << 20
 _OOM_TEXTS = ("bad_alloc", "failed to allocate memory", "cannot allocate memory", "out of memory")
-_INPUT_TYPES = {
-    "tensor(float)": "float32",
-    "tensor(float16)": "float16",
-    "tensor(double)": "float64",
-    "tensor(int8)": "int8",
-    "tensor(uint8)": "uint8",
-    "tensor(int32)": "int32",
-    "tensor(int64)": "int64",
-    "tensor(bool)": "bool",
-}
-
-
-class _Fault(Exception):
-    """A known way to fail: its kind is part of the answer."""
-
-    def __init__(self, kind: str, text: str) -> None:
-        super().__init__(text)
-        self.kind = kind
 
 
 def main() -> int:
     """Do the job on stdin; the answer file says what came of it, and the exit status is 0 if it was written."""
     stage_fd = int(sys.argv[sys.argv.index("--stage-fd") + 1])
     job = json.loads(sys.stdin.readline())
-    _set_limits(cpu_s=job["cpu_limit_s"])
+    set_limits(cpu_s=job["cpu_limit_s"])
     try:
-        answer = {"ok": True, **_measure(job, stage_fd)}
-    except _Fault as error:
+        answer = {"ok": True, **_measure(job, Stages(stage_fd))}
+    except ChildFaultError as error:
         answer = {"ok": False, "kind": error.kind, "cause": str(error)}
+    except ModelRefusedError as error:
+        answer = {"ok": False, "kind": "model", "cause": str(error)}
     except MemoryError:
         answer = {"ok": False, "kind": "oom", "cause": "the child ran out of memory"}
     except Exception as error:
@@ -65,40 +47,72 @@ def main() -> int:
     return 0
 
 
-def _set_limits(*, cpu_s: int) -> None:
-    parent = os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 5))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (_MAX_WRITTEN_BYTES, _MAX_WRITTEN_BYTES))
+class Stages:
+    """The child's side of the talk with its parent."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def reach(self, letter: bytes) -> None:
+        """Tell the parent that a stage is reached."""
+        os.write(self._fd, letter)
+
+    def prepared(self) -> None:
+        """Say that all is prepared and wait for the parent's word.
+
+        Raises:
+            ChildFaultError: If there is no parent any more.
+        """
+        self.reach(b"P")
+        if not sys.stdin.readline():
+            raise ChildFaultError("agent", "the agent went away before the measurement began")
 
 
-def _measure(job: dict[str, Any], stage_fd: int) -> dict[str, Any]:
-    model = Path(job["model"])
+def import_onnxruntime() -> float:
+    """Import onnxruntime and return the seconds that it took.
+
+    Raises:
+        ChildFaultError: If it cannot be imported.
+    """
+    begin = time.perf_counter()
     try:
-        check_model_file(model)
-    except ModelRefusedError as error:
-        raise _Fault("model", str(error)) from None
+        import onnxruntime  # noqa: F401
+    except Exception as error:
+        raise ChildFaultError("agent", f"onnxruntime cannot be imported: {error}; run `nas-edge doctor`") from None
+    return time.perf_counter() - begin
+
+
+def _measure(job: dict[str, Any], stages: Stages) -> dict[str, Any]:
+    if job.get("pair"):
+        from edge_agent.pair_child import measure_pair
+
+        return measure_pair(job, stages=stages, import_runtime=import_onnxruntime)
+    return _measure_file(job, stages)
+
+
+def _measure_file(job: dict[str, Any], stages: Stages) -> dict[str, Any]:
+    model = Path(job["model"])
+    check_model_file(model)
     import numpy as np
 
     from edge_agent import statistics, timing
 
     buffer = np.ones(timing.CAPACITY, dtype=np.int64)  # written now, so that it counts as baseline and not as model
     statistics.summarise(np.arange(1.0, 65.0))
-    phases_s = {"import": _seconds(_import_onnxruntime)}
-    _stage(stage_fd, b"I")
-    baseline_kib = _peak_kib()
-    _limit_memory(job["memory_limit_mib"])
+    phases_s = {"import": import_onnxruntime()}
+    stages.reach(b"I")
+    baseline_kib = peak_kib()
+    limit_memory(job["memory_limit_mib"])
     begin = time.perf_counter()
     session = open_session(model, settings=job)
     feeds = make_feeds(session, seed=job["seed"])
-    phases_s["prepare"], load_kib = time.perf_counter() - begin, _peak_kib()
-    _stage(stage_fd, b"P")
-    if not sys.stdin.readline():
-        raise _Fault("agent", "the agent went away before the measurement began")
-    answer = _time(session, feeds, plan=TierPlan(**job["plan"]), buffer=buffer, stage_fd=stage_fd)
+    phases_s["prepare"], load_kib = time.perf_counter() - begin, peak_kib()
+    reset_peak()
+    stages.prepared()
+    answer = _time(session, feeds, plan=TierPlan(**job["plan"]), buffer=buffer, reach=stages.reach)
+    if job["provider"] != CPU:
+        folder = Path(job["answer"]).parent
+        answer["runtime"]["node_providers"] = prove_provider(model, settings=job, feeds=feeds, folder=folder)
     answer["memory"] |= {
         "baseline_kib": baseline_kib,
         "peak_load_kib": load_kib,
@@ -108,7 +122,9 @@ def _measure(job: dict[str, Any], stage_fd: int) -> dict[str, Any]:
     return answer
 
 
-def _time(session: Any, feeds: dict[str, Any], *, plan: TierPlan, buffer: Any, stage_fd: int) -> dict[str, Any]:
+def _time(
+    session: Any, feeds: dict[str, Any], *, plan: TierPlan, buffer: Any, reach: Callable[[bytes], None]
+) -> dict[str, Any]:
     from edge_agent import statistics, timing
 
     def call(run: Any = session.run, feeds: Any = feeds) -> object:
@@ -117,12 +133,12 @@ def _time(session: Any, feeds: dict[str, Any], *, plan: TierPlan, buffer: Any, s
     gc.disable()
     begin = time.perf_counter()
     warm = timing.warm_up(call, plan=plan)
-    warmup_s, switches = time.perf_counter() - begin, _involuntary_switches()
+    warmup_s, switches = time.perf_counter() - begin, involuntary_switches()
     batch = timing.choose_batch(warm.median_ms, plan=plan)
-    _stage(stage_fd, b"W")
+    reach(b"W")
     window = timing.time_calls(call, plan=plan, buffer=buffer, batch=batch)
-    _stage(stage_fd, b"E")
-    switches, run_kib = _involuntary_switches() - switches, _peak_kib()
+    reach(b"E")
+    switches, run_kib = involuntary_switches() - switches, peak_kib()
     duration_s = (window.end_ns - window.start_ns) / 1e9
     counts = {"n": window.n, "duration_s": duration_s, "warmup_n": warm.n, "cold_start_ms": warm.cold_start_ms}
     return {
@@ -130,7 +146,7 @@ def _time(session: Any, feeds: dict[str, Any], *, plan: TierPlan, buffer: Any, s
         "memory": {"peak_run_kib": run_kib},
         "window_ns": [window.start_ns, window.end_ns],
         "runtime": {
-            **_versions(),
+            **versions(),
             "providers": session.get_providers(),
             "affinity": sorted(os.sched_getaffinity(0)),
             "batch": batch,
@@ -139,90 +155,6 @@ def _time(session: Any, feeds: dict[str, Any], *, plan: TierPlan, buffer: Any, s
         },
         "phases_s": {"warmup": warmup_s, "window": duration_s},
     }
-
-
-def _seconds(work: Callable[[], None]) -> float:
-    begin = time.perf_counter()
-    work()
-    return time.perf_counter() - begin
-
-
-def _import_onnxruntime() -> None:
-    try:
-        import onnxruntime  # noqa: F401
-    except Exception as error:
-        raise _Fault("agent", f"onnxruntime cannot be imported: {error}; run `nas-edge doctor`") from None
-
-
-def _versions() -> dict[str, str]:
-    import numpy
-    import onnxruntime
-
-    return {"onnxruntime": onnxruntime.__version__, "numpy": numpy.__version__}
-
-
-def _involuntary_switches() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
-
-
-def open_session(model: Path, *, settings: dict[str, Any]) -> Any:
-    """Return an onnxruntime session with the class's settings: `provider`, `threads`, `arena`.
-
-    Raises:
-        _Fault: Of kind `provider` if the requested execution provider is not the one that runs.
-    """
-    import onnxruntime
-
-    provider = settings["provider"]
-    if provider not in onnxruntime.get_available_providers():
-        have = ", ".join(onnxruntime.get_available_providers())
-        raise _Fault("provider", f"provider {provider!r} is not in this onnxruntime; it has: {have}")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = settings["threads"]
-    options.inter_op_num_threads = 1
-    options.enable_cpu_mem_arena = settings["arena"]
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(str(model), sess_options=options, providers=[provider])
-    if session.get_providers()[0] != provider:
-        raise _Fault("provider", f"provider {provider!r} was asked for but {session.get_providers()[0]!r} runs")
-    return session
-
-
-def make_feeds(session: Any, *, seed: int) -> dict[str, Any]:
-    """Return seeded inputs for a session: standard normal floats, integers 0 and 1; free dimensions are 1."""
-    import numpy as np
-
-    rng = np.random.default_rng(seed)
-    feeds = {}
-    for value in session.get_inputs():
-        if value.type not in _INPUT_TYPES:
-            known = ", ".join(_INPUT_TYPES)
-            raise _Fault("model", f"input {value.name!r} has type {value.type} but must be one of: {known}")
-        shape = [size if isinstance(size, int) and size > 0 else 1 for size in value.shape]
-        kind = np.dtype(_INPUT_TYPES[value.type])
-        values = rng.standard_normal(shape) if kind.kind == "f" else rng.integers(0, 2, shape)
-        feeds[value.name] = np.asarray(values).astype(kind)
-    return feeds
-
-
-def _limit_memory(limit_mib: int | None) -> None:
-    if limit_mib is None:
-        return
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    limit = pages * resource.getpagesize() + (limit_mib << 20)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-
-
-def _peak_kib() -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1])
-    raise _Fault("agent", "/proc/self/status has no VmHWM; measure on Linux with /proc mounted")
-
-
-def _stage(fd: int, letter: bytes) -> None:
-    os.write(fd, letter)
 
 
 if __name__ == "__main__":

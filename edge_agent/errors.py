@@ -49,3 +49,11 @@ class BundleError(EdgeError):
 
 class StoppedError(EdgeError):
     """The agent was asked to stop while it worked: clean up and leave."""
+
+
+class ChildFaultError(EdgeError):
+    """A measuring child's known way to fail; `kind` is `model`, `oom`, `provider`, `parity` or `agent`."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind

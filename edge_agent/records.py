@@ -8,6 +8,7 @@ what arrives here was written by another machine. Unknown quantities are None, n
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import hashlib
 import json
 import math
@@ -19,6 +20,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 PROTOCOL_VERSION = 1
 BUNDLE_VERSION = 1
+PACK_VERSION = 1
 
 Tier = Literal["probe", "screen", "rank", "final", "sustained"]
 Half = Literal["little", "big", "pair"]
@@ -36,6 +38,8 @@ Status = Literal[
     "board_lost",
 ]
 Fault = Literal["model", "board", "infra", "unknown"]
+EnergyScope = Literal["package", "module", "board_input", "wall"]
+SensorFaultKind = Literal["vanished", "forbidden", "not_a_number", "implausible", "failing", "stalled", "uncovered"]
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
@@ -267,11 +271,38 @@ class Memory(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration(Record):
+    """How a sensor's power becomes true power: `gain` times it plus `offset_mw`, fitted against `reference`.
+
+    `rmse_fraction` is the fit's error as a share of the power; `date` is the day of the fit, YYYY-MM-DD.
+    """
+
+    gain: float = 1.0
+    offset_mw: float = 0.0
+    rmse_fraction: float
+    reference: str
+    date: str
+
+    def __post_init__(self) -> None:
+        if not self.gain > 0 or not 0 <= self.rmse_fraction < 1:
+            raise RecordError(f"gain is {self.gain} and rmse_fraction {self.rmse_fraction} but must be above 0 and 0 to 1")
+        try:
+            datetime.date.fromisoformat(self.date)
+        except ValueError:
+            raise RecordError(f"date is {self.date!r} but must be a day such as 2026-01-31") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Energy(Record):
-    """Energy of the timed window from a real sensor; a result without a sensor has no Energy at all."""
+    """Energy of the timed window from a real sensor; a result without a sensor has no Energy at all.
+
+    `gross_mj` and `net_mj` (idle subtracted) are per inference, after `calibration` where there is one; `rail` is what
+    was read. Class a: external and calibrated to 2 %; b: calibrated to 5 %; c: as the sensor says. `sampling_u95` is the
+    share by which sampling alone may have missed the mean power at 95 %, None for counters, which miss nothing.
+    """
 
     source: str
-    scope: Literal["package", "module", "board_input", "wall"]
+    scope: EnergyScope
     gross_mj: float
     net_mj: float | None = None
     mean_power_mw: float
@@ -279,6 +310,75 @@ class Energy(Record):
     samples: int
     coverage: float
     uncertainty_class: Literal["a", "b", "c"] = "c"
+    rail: str | None = None
+    calibration: Calibration | None = None
+    sampling_u95: float | None = None
+    max_gap_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SensorFault(Record):
+    """Why a result has no energy although the board has a sensor."""
+
+    source: str
+    kind: SensorFaultKind
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteCost(Record):
+    """What one route of a pair costs, measured as it runs: `big` is the little, the decision and the big after it.
+
+    `share` is how much of the cluster's images take the route. Energy is per inference, from a window of this route.
+    """
+
+    route: Literal["little", "big"]
+    share: float
+    n: int
+    mean_ms: float
+    median_ms: float
+    p90_ms: float | None = None
+    p95_ms: float | None = None
+    p99_ms: float | None = None
+    mean_ci95_low_ms: float
+    mean_ci95_high_ms: float
+    gross_mj: float | None = None
+    net_mj: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairFigures(Record):
+    """What only a pair measured whole tells; its Result's `latency` is the routes' costs weighted by their shares.
+
+    `route_agreement` is the share of the stream's images that the board routes as the cluster did. The replay is the
+    stream in its natural order, routed by the board; `interaction_fraction` is how far its mean is from the routes'
+    costs. `flags` names what a reader must know: `route_mismatch`, `interaction`, `process_spread`, `idle_drift`.
+    """
+
+    operating_point: str
+    routes: tuple[RouteCost, ...]
+    stream_n: int
+    route_agreement: float
+    stream_accuracy: float | None = None
+    max_score_error: float
+    replay_n: int
+    replay_mean_ms: float | None = None
+    replay_escalation_rate: float | None = None
+    interaction_fraction: float | None = None
+    process_means_ms: tuple[float, ...]
+    first_minute_ms: float | None = None
+    last_minute_ms: float | None = None
+    stages_ms: dict[str, float] = dataclasses.field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if [route.route for route in self.routes] != ["little", "big"]:
+            raise RecordError(f"routes are {[route.route for route in self.routes]} but must be little and big")
+
+    def mean_ms(self, escalation_rate: float) -> float:
+        """Return the expected latency at any threshold, by the share of images that it escalates."""
+        little, big = self.routes
+        return little.mean_ms + escalation_rate * (big.mean_ms - little.mean_ms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -304,6 +404,7 @@ class Result(Record):
     latency: Latency | None = None
     memory: Memory | None = None
     energy: Energy | None = None
+    pair: PairFigures | None = None
     grade: Literal["gold", "silver", "bronze", "local"] = "bronze"
     runtime: dict[str, Any] = dataclasses.field(default_factory=dict)
     health: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -489,6 +590,29 @@ class InputSpec(Record):
     def __post_init__(self) -> None:
         if len(self.mean) != self.channels or len(self.std) != self.channels or min(self.std, default=0.0) <= 0:
             raise RecordError(f"mean {self.mean} and std {self.std} must have {self.channels} values, std above 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackHeader(Record):
+    """pack.json of a pair pack: the zip of `little.onnx`, `big.onnx` and `stream.npz` that a pair is measured from.
+
+    `operating_point` decides the routes; its calibration promise has the exact share of escalated images.
+    """
+
+    version: int = PACK_VERSION
+    precision: Literal["fp32", "int8"]
+    classes: int
+    input: InputSpec
+    operating_point: OperatingPoint
+
+    def __post_init__(self) -> None:
+        _check_version(self.version, PACK_VERSION, "pair pack")
+        if self.classes < 2:
+            raise RecordError(f"classes is {self.classes} but must be at least 2")
+        if not 0 <= self.operating_point.calibration.escalation_rate <= 1:
+            raise RecordError(
+                f"escalation_rate is {self.operating_point.calibration.escalation_rate} but must be 0 to 1"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,10 @@ class TierPlan:
     at most `ci_fraction` of the mean (if the tier has such a target); in any case at `max_window_s`. Warm-up ends after
     `warmup_n` runs and `min_warmup_s`, and, if `steady_fraction` is given, once the medians of two neighbouring windows
     of 1 s differ by less than that; in any case at `max_warmup_s`.
+
+    A pair measured whole shares `min_n` and the window among `processes` fresh processes, then replays its stream in
+    natural order for `replay_s`, and runs each route alone for `energy_s` where energy is read. `sentinel`: whether a
+    fixed model is timed before and after each measurement, or only once in `SENTINEL_EVERY_S`.
     """
 
     min_n: int
@@ -27,7 +31,15 @@ class TierPlan:
     steady_fraction: float | None
     idle_baseline_s: float
     max_drift_fraction: float | None
+    processes: int = 1
+    replay_s: float = 0.0
+    energy_s: float = 0.0
+    sentinel: bool = False
 
+
+WHOLE_TIERS: frozenset[Tier] = frozenset({"final", "sustained"})  # from here on a pair is measured whole
+SENTINEL_EVERY_S = 600.0
+_PROCESS_S = 10.0
 
 TIERS: dict[Tier, TierPlan] = {
     "probe": TierPlan(
@@ -65,6 +77,7 @@ TIERS: dict[Tier, TierPlan] = {
         steady_fraction=0.02,
         idle_baseline_s=10.0,
         max_drift_fraction=0.03,
+        sentinel=True,
     ),
     "final": TierPlan(
         min_n=1024,
@@ -77,6 +90,10 @@ TIERS: dict[Tier, TierPlan] = {
         steady_fraction=0.02,
         idle_baseline_s=20.0,
         max_drift_fraction=0.03,
+        processes=3,
+        replay_s=20.0,
+        energy_s=20.0,
+        sentinel=True,
     ),
     "sustained": TierPlan(
         min_n=1024,
@@ -89,5 +106,34 @@ TIERS: dict[Tier, TierPlan] = {
         steady_fraction=0.02,
         idle_baseline_s=20.0,
         max_drift_fraction=None,
+        replay_s=20.0,
+        energy_s=20.0,
+        sentinel=True,
     ),
 }
+
+SENTINEL_PLAN = TierPlan(
+    min_n=64,
+    min_window_s=2.0,
+    max_window_s=4.0,
+    ci_fraction=None,
+    warmup_n=10,
+    min_warmup_s=0.3,
+    max_warmup_s=2.0,
+    steady_fraction=None,
+    idle_baseline_s=0.0,
+    max_drift_fraction=None,
+)
+
+
+def longest_s(tier: Tier) -> float:
+    """Return how long a measurement at this tier may take once its models load at once: what its lease must last."""
+    plan = TIERS[tier]
+    sentinel_s = SENTINEL_PLAN.max_warmup_s + SENTINEL_PLAN.max_window_s + _PROCESS_S
+    return (
+        plan.processes * (_PROCESS_S + plan.max_warmup_s)
+        + plan.max_window_s
+        + plan.replay_s
+        + 2 * (plan.energy_s + plan.idle_baseline_s)
+        + (2 if plan.sentinel else 1) * sentinel_s
+    )

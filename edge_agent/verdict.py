@@ -12,6 +12,7 @@ _KINDS: dict[str, tuple[Status, Fault]] = {
     "oom": ("infeasible_oom", "model"),
     "model": ("model_error", "model"),
     "provider": ("ep_fallback", "board"),
+    "parity": ("parity_fail", "board"),
     "agent": ("agent_error", "board"),
 }
 

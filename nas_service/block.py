@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from nas_service.errors import InvalidRequestError
-from nas_service.layers import LayerRecord, Totals, totals
+from nas_service.layers import Activation, LayerRecord, Totals, totals
 
 OPERATIONS = ("conv", "add", "pool", "scale")  # what a block may be made of
 MIN_CHANNELS = 8  # below this, training in channels_last corrupts memory in some torch builds, and boards gain nothing
@@ -31,6 +31,7 @@ class Block:
         kernel: Side of the (spatial) kernel, odd.
         stride: 1 or 2.
         expansion: Inner width over input width, for kinds that have an inner width.
+        activation: The function that follows its convolutions, where one does.
         bank: The elastic network whose weights it slices: `big` or `little`.
         slot: Its position there, such as `stage1.0`.
         norm: The set of BatchNorm parameters: `big`, `little`, `nested`, `triangular` or `tail`.
@@ -43,6 +44,7 @@ class Block:
     kernel: int = 3
     stride: int = 1
     expansion: int = 1
+    activation: Activation = "relu"
     bank: str
     slot: str
     norm: str
@@ -80,7 +82,7 @@ def _conv(block: Block, size: int) -> tuple[LayerRecord, ...]:
             kernel=block.kernel,
             stride=block.stride,
             size=output_size(size, block.stride),
-            activation=True,
+            activation=block.activation,
         ),
     )
 
@@ -94,11 +96,11 @@ def _depthwise(channels: int, block: Block, size: int) -> LayerRecord:
         stride=block.stride,
         size=output_size(size, block.stride),
         groups=channels,
-        activation=True,
+        activation=block.activation,
     )
 
 
-def _pointwise(inputs: int, outputs: int, size: int, *, activation: bool, stride: int = 1) -> LayerRecord:
+def _pointwise(inputs: int, outputs: int, size: int, *, activation: Activation | None, stride: int = 1) -> LayerRecord:
     return LayerRecord(
         operation="conv", in_channels=inputs, out_channels=outputs, size=size, stride=stride, activation=activation
     )
@@ -121,8 +123,8 @@ def _gate(channels: int, size: int) -> tuple[LayerRecord, ...]:
     inner = squeeze_width(channels)
     return (
         LayerRecord(operation="pool", in_channels=channels, out_channels=channels),
-        _pointwise(channels, inner, 1, activation=True),
-        _pointwise(inner, channels, 1, activation=False),
+        _pointwise(channels, inner, 1, activation="relu"),
+        _pointwise(inner, channels, 1, activation=None),
         LayerRecord(operation="scale", in_channels=channels, out_channels=channels, size=size),
     )
 
@@ -135,7 +137,7 @@ def _separable(block: Block, size: int) -> tuple[LayerRecord, ...]:
     out = output_size(size, block.stride)
     return (
         _depthwise(block.in_channels, block, size),
-        _pointwise(block.in_channels, block.out_channels, out, activation=True),
+        _pointwise(block.in_channels, block.out_channels, out, activation=block.activation),
         *_identity(block, out),
     )
 
@@ -163,15 +165,19 @@ def _residual(block: Block, size: int) -> tuple[LayerRecord, ...]:
         stride=block.stride,
         kernel=block.kernel,
         size=out,
-        activation=True,
+        activation=block.activation,
     )
-    second = replace(first, in_channels=block.out_channels, stride=1, activation=False)
+    second = replace(first, in_channels=block.out_channels, stride=1, activation=None)
     add = LayerRecord(
-        operation="add", in_channels=block.out_channels, out_channels=block.out_channels, size=out, activation=True
+        operation="add",
+        in_channels=block.out_channels,
+        out_channels=block.out_channels,
+        size=out,
+        activation=block.activation,
     )
     if block.stride == 1 and block.in_channels == block.out_channels:
         return first, second, add
-    shortcut = _pointwise(block.in_channels, block.out_channels, out, activation=False, stride=block.stride)
+    shortcut = _pointwise(block.in_channels, block.out_channels, out, activation=None, stride=block.stride)
     return first, second, shortcut, add
 
 
@@ -179,9 +185,9 @@ def _inverted(block: Block, size: int) -> tuple[LayerRecord, ...]:
     """Expand, depthwise, project, with a shortcut where shapes allow (Sandler et al., MobileNetV2, CVPR 2018)."""
     out, hidden = output_size(size, block.stride), block.in_channels * block.expansion
     return (
-        _pointwise(block.in_channels, hidden, size, activation=True),
+        _pointwise(block.in_channels, hidden, size, activation=block.activation),
         _depthwise(hidden, block, size),
-        _pointwise(hidden, block.out_channels, out, activation=False),
+        _pointwise(hidden, block.out_channels, out, activation=None),
         *_identity(block, out),
     )
 

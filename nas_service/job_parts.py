@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from edge_agent.records import RecordError, check_sha256
 from nas_service.job_cotraining import CoTraining
 from nas_service.job_part import Part
+from nas_service.layers import Activation
 from nas_service.spelling import nearest
 
 # Whether a data set needs a folder or file of its own; `digits` comes with scikit-learn.
@@ -95,10 +96,11 @@ class Dataset(Part):
 
 
 class Space(Part):
-    """What to search: a preset or `package.module:object`, and the couplings allowed (None: all of the preset's)."""
+    """What to search: a preset or `package.module:object`, and what differs from it: couplings allowed, activation."""
 
     preset: Annotated[Text, AfterValidator(_checked_preset)]
     couplings: Annotated[tuple[Coupling, ...], AfterValidator(_differ)] | None = None
+    activation: Activation | None = None
 
 
 class AugmentationChange(Part):

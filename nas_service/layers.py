@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from edge_agent.records import stable_hash
 from nas_service.errors import InvalidRequestError
 
 Operation = Literal["conv", "linear", "pool", "add", "scale", "resize"]
+Activation = Literal["relu", "hardswish", "silu"]
+ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +23,7 @@ class LayerRecord:
     """One layer of a network.
 
     Attributes:
-        operation: `conv` (convolution, BatchNorm and, if `activation`, ReLU), `linear`, `pool` (global average), `add`
+        operation: `conv` (convolution, BatchNorm and `activation`), `linear`, `pool` (global average), `add`
             (sum of two tensors), `scale` (every channel times the hard sigmoid of its gate) or `resize` (of the image,
             bilinear).
         in_channels: Channels (or features) read.
@@ -30,7 +32,7 @@ class LayerRecord:
         stride: 1 or 2.
         size: Side of the square output, in pixels; 1 for `pool` and `linear`.
         groups: Convolution groups; `in_channels` for a depthwise convolution.
-        activation: Whether a ReLU follows.
+        activation: The function that follows, one of `ACTIVATIONS`; None for none.
     """
 
     operation: Operation
@@ -40,7 +42,7 @@ class LayerRecord:
     stride: int = 1
     size: int = 1
     groups: int = 1
-    activation: bool = False
+    activation: Activation | None = None
 
     def __post_init__(self) -> None:
         if self.in_channels % self.groups or self.out_channels % self.groups:
@@ -50,6 +52,10 @@ class LayerRecord:
             )
         if self.kernel % 2 == 0 or min(self.in_channels, self.out_channels, self.size, self.stride) < 1:
             raise InvalidRequestError(f"no such layer: {asdict(self)}; kernels are odd, everything else is at least 1")
+        if self.activation is not None and self.activation not in ACTIVATIONS:
+            raise InvalidRequestError(
+                f"activation is {self.activation!r}; choose one of {', '.join(ACTIVATIONS)}, or None for none"
+            )
 
     @property
     def macs(self) -> int:

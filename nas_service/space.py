@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from nas_service.choice_space import ChoiceSpace
 from nas_service.errors import InvalidRequestError
+from nas_service.layers import Activation
 from nas_service.pair_space import PairSpace, SpaceDefinition, StageChoices
 from nas_service.plan import Coupling
 from nas_service.presets import PRESETS
@@ -16,8 +17,15 @@ from nas_service.presets import PRESETS
 __all__ = ["PRESETS", "ChoiceSpace", "PairSpace", "SpaceDefinition", "StageChoices", "load_definition"]
 
 
-def load_definition(name: str, *, couplings: Sequence[Coupling] | None = None) -> SpaceDefinition:
-    """Return the preset `name`, or the SpaceDefinition at `package.module:object`, limited to `couplings` if given.
+def load_definition(
+    name: str, *, couplings: Sequence[Coupling] | None = None, activation: Activation | None = None
+) -> SpaceDefinition:
+    """Return the preset `name`, or the SpaceDefinition at `package.module:object`, with what is given changed.
+
+    Args:
+        name: Of the space.
+        couplings: The only ones to choose from; None for all of the space's.
+        activation: In place of the space's own.
 
     Raises:
         InvalidRequestError: no such preset or object, or a coupling that the space does not have.
@@ -29,6 +37,8 @@ def load_definition(name: str, *, couplings: Sequence[Coupling] | None = None) -
         raise InvalidRequestError(
             f"unknown space {name!r}{hint} Choose one of: {', '.join(PRESETS)}, or give package.module:object"
         )
+    if activation is not None:
+        definition = replace(definition, activation=activation)
     if couplings is None:
         return definition
     if missing := [c for c in couplings if c not in definition.couplings]:

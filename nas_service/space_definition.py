@@ -10,6 +10,7 @@ from functools import lru_cache
 from edge_agent.records import stable_hash
 from nas_service.block import BLOCKS, MIN_CHANNELS, block_kinds
 from nas_service.errors import InvalidRequestError
+from nas_service.layers import ACTIVATIONS, Activation
 from nas_service.plan import COUPLINGS, LEAST_SCALE, Coupling
 
 # Stage kind -> (kind of the first block, kind of the others).
@@ -21,7 +22,7 @@ STAGE_KINDS: dict[str, tuple[str, str]] = {
     "inverted": ("inverted", "inverted"),
     "inverted_se": ("inverted_se", "inverted_se"),
 }
-_LATER_FIELDS = {"blocks": None, "little_scales": (1.0,)}
+_LATER_FIELDS = {"activation": "relu", "blocks": None, "little_scales": (1.0,)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +66,8 @@ class SpaceDefinition:
         couplings: The couplings to choose from.
         little_scales: What the little may run on, as shares of the image's side in [0.5, 1], the last of them 1; used
             where the little starts from the image by itself, in `independent` and `nested` pairs.
+        activation: The function that follows convolutions: ReLU, the cheapest; or the hard swish of MobileNetV3
+            (Howard et al., ICCV 2019) or the SiLU (Elfwing et al., 2018), which learn more in small nets.
         blocks: `package.module:object`, a table of the user's own kinds of block: from a `Block` and the side of its
             input to its layer records. It is imported when the space is used, in every process that uses it.
         wiring: `package.module:object`, the table that joins block kinds to modules; only `workers` resolves it.
@@ -79,6 +82,7 @@ class SpaceDefinition:
     big: tuple[StageChoices, ...]
     couplings: tuple[Coupling, ...] = ("independent", "stem", "nested")
     little_scales: tuple[float, ...] = (1.0,)
+    activation: Activation = "relu"
     blocks: str | None = None
     wiring: str = "workers.wiring:WIRINGS"
 
@@ -94,6 +98,8 @@ class SpaceDefinition:
             raise InvalidRequestError(
                 f"little_scales are {self.little_scales} but must ascend from {LEAST_SCALE} at least to 1 itself"
             )
+        if self.activation not in ACTIVATIONS:
+            raise InvalidRequestError(f"activation is {self.activation!r}; choose one of: {', '.join(ACTIVATIONS)}")
         if self.blocks is None:
             self.check_kinds()
         if unknown := [c for c in self.couplings if c not in COUPLINGS]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from nas_service.block import Block, unfold
 from nas_service.layers import LayerRecord
 from nas_service.plan import NetworkPlan, PairPlan
-from workers.joints import JOINTS, resized
+from workers.joints import JOINTS, activated, activation_modules, resized
 from workers.triangle import POOLED, Carried, noted, output_name, tail_features
 from workers.wiring import WIRINGS, Unit, Wiring, wiring_for
 
@@ -19,7 +18,7 @@ BATCH_NORM_EPS = 1e-5
 
 
 class ConvUnit(nn.Module):
-    """Convolution, BatchNorm and, if the record says so, ReLU."""
+    """Convolution, BatchNorm and the record's activation."""
 
     def __init__(self, record: LayerRecord) -> None:
         super().__init__()
@@ -38,7 +37,7 @@ class ConvUnit(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return (N, out, H', W') of (N, in, H, W)."""
         y: Tensor = self.norm(self.convolution(x))
-        return F.relu_(y) if self.activation else y
+        return activated(y, self.activation)
 
 
 class JointUnit(nn.Module):
@@ -66,8 +65,8 @@ class UnitBlock(nn.Module):
         """Fold the BatchNorm statistics that the units have now into their convolutions, for good."""
         for index, unit in enumerate(self.units):
             if isinstance(unit, ConvUnit):
-                folded: list[nn.Module] = [fuse_conv_bn_eval(unit.convolution, unit.norm)]
-                self.units[index] = nn.Sequential(*folded, *([nn.ReLU(inplace=True)] if unit.activation else []))
+                folded = fuse_conv_bn_eval(unit.convolution, unit.norm)
+                self.units[index] = nn.Sequential(folded, *activation_modules(unit.activation))
 
 
 class PlainBlock(UnitBlock):

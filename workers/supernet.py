@@ -23,7 +23,7 @@ from nas_service.errors import InvalidRequestError
 from nas_service.pair_space import PairSpace
 from nas_service.plan import NetworkPlan, PairPlan
 from workers.bank import Slice, bank_shapes, block_slices, crop, initial_weight, section, tail_slices
-from workers.joints import JOINTS, resized
+from workers.joints import JOINTS, activated, resized
 from workers.network import BATCH_NORM_EPS, ConvUnit, Network, Pair, TailNetwork
 from workers.triangle import POOLED, noted, output_name, tail_features
 from workers.wiring import Unit, resolve, wiring_for
@@ -132,7 +132,7 @@ class Supernet(nn.Module):
             section(table[part.norm], record.out_channels, start=part.start) for table in (self.scales, self.shifts)
         )
         x = F.batch_norm(x, None, None, scale, shift, training=True, eps=BATCH_NORM_EPS)
-        return F.relu_(x) if record.activation else x
+        return activated(x, record.activation)
 
     def _head(self, features: Tensor, plan: NetworkPlan) -> Tensor:
         return F.linear(features, self.heads[plan.head][:, : features.shape[1]], self.biases[plan.head])

@@ -1,11 +1,23 @@
-"""What the agent asks of an energy sensor, and what a sampling run leaves behind."""
+"""What the agent asks of an energy sensor, what a sampling run leaves behind, and what can be wrong with either."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
-Scope = Literal["package", "module", "board_input", "wall"]
+from edge_agent.errors import EdgeError
+from edge_agent.records import EnergyScope, SensorFaultKind
+from edge_agent.sensors.place import Place
+
+
+class SensorError(EdgeError):
+    """A sensor that cannot be read now; `kind` says in which way."""
+
+    def __init__(self, kind: SensorFaultKind, text: str) -> None:
+        """Keep the kind beside the text."""
+        super().__init__(text)
+        self.kind = kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,17 +28,49 @@ class Sample:
     values: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passed:
+    """Why a kind of sensor is not used here, and the command that would change that, if there is one.
+
+    `present` is true if there is a sensor of this kind, so that a person may want to know.
+    """
+
+    why: str
+    present: bool = False
+    fix: str | None = None
+
+
 class EnergySensor(Protocol):
-    """A source of energy readings. `interval_s` is how often it is worth reading."""
+    """A source of readings, found at `place`.
+
+    Attributes:
+        source: Its name in SENSORS and in every record.
+        scope: What lies behind it.
+        rail: What is read, in the words of the board.
+        interval_s: How often it is worth reading.
+        external: Whether it is a meter outside the board's own circuits.
+        counts: Whether it counts energy; others tell power, which must be sampled often to be known.
+    """
 
     source: str
-    scope: Scope
+    scope: EnergyScope
+    rail: str
     interval_s: float
+    external: bool
+    counts: bool
+    place: Place
 
     def read(self) -> tuple[int, ...]:
-        """Return the raw values now; raise OSError if the sensor is gone."""
+        """Return the raw values now; raise SensorError if there are none."""
         ...
 
     def energy_mj(self, samples: list[Sample], *, start_ns: int, end_ns: int) -> float | None:
         """Return the energy between two moments in mJ, None if the samples do not enclose them."""
         ...
+
+    def close(self) -> None:
+        """Close what `read` opened."""
+        ...
+
+
+Finder = Callable[[Place], "EnergySensor | Passed"]

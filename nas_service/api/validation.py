@@ -137,7 +137,9 @@ def _space_problems(spec: JobSpec) -> Iterator[Problem]:
         return
     path = "space"
     try:
-        definition = load_definition(spec.space.preset, couplings=spec.space.couplings)
+        definition = load_definition(
+            spec.space.preset, couplings=spec.space.couplings, activation=spec.space.activation
+        )
         path = "dataset"
         space = _space(definition, spec)
         path = "constraints"

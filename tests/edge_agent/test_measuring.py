@@ -15,7 +15,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from edge_agent import measuring
+from edge_agent.child_run import ChildRun
 from edge_agent.errors import StoppedError
 from edge_agent.lifetime import StopSignal
 from edge_agent.measuring import Measurement, Supervision, measure_file
@@ -82,7 +82,7 @@ def test_a_model_that_takes_too_much_memory_is_infeasible(tmp_path: Path) -> Non
 
 
 def test_a_model_that_never_ends_is_stopped_at_its_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measuring._Run, "_measure_timeout_s", lambda self: self.settings.measure_timeout_s)
+    monkeypatch.setattr(ChildRun, "measure_timeout_s", lambda self: self.settings.measure_timeout_s)
     begin = time.monotonic()
     verdict = measure(tmp_path, endless_model(), measure_timeout_s=1.0).verdict
     assert (verdict.status, verdict.fault) == ("infeasible_timeout", "model")

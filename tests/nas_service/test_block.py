@@ -46,7 +46,7 @@ def test_squeeze_and_excitation_pools_squeezes_to_a_quarter_excites_and_scales()
         ("scale", 64, 64, 8),
         ("conv", 64, 24, 8),
     ]
-    assert [r.activation for r in records[2:6]] == [False, True, False, False]
+    assert [r.activation for r in records[2:6]] == [None, "relu", None, None]
 
 
 @pytest.mark.parametrize(("plain", "gated"), [("separable", "separable_se"), ("inverted", "inverted_se")])

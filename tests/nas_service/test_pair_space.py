@@ -161,8 +161,23 @@ def test_a_checkpoint_outlives_kinds_of_choices_that_its_space_does_not_use():
         name="plain", stem_widths=(8,), stem_stride=1, strides=(2,), little=MICRO.little[:1], big=MICRO.big[:1]
     )
     assert definition.hash() == "30a9f8cea7649a17eddf4df338cce80eb5511d58107747c69072c56d840f6ecd"
+    assert replace(definition, activation="silu").hash() != definition.hash()
     assert replace(definition, little_scales=(0.75, 1.0)).hash() != definition.hash()
     assert replace(definition, blocks="a.b:C").hash() != definition.hash()
+
+
+def test_a_space_has_one_activation_and_every_layer_that_had_a_relu_has_it():
+    definition = load_definition("micro", activation="hardswish")
+    relu, hardswish = (PairSpace(space, channels=1, resolution=8, classes=10) for space in (MICRO, definition))
+    point = relu.extreme("stem", largest=True)
+    kinds = [[layer.activation for layer in space.plan(point).big.layers()] for space in (relu, hardswish)]
+    assert "relu" in kinds[0]
+    assert kinds[1] == [kind and "hardswish" for kind in kinds[0]]
+
+
+def test_an_activation_that_there_is_not_is_refused():
+    with pytest.raises(InvalidRequestError, match="activation is 'tanh'; choose one of: relu, hardswish, silu"):
+        load_definition("micro", activation="tanh")
 
 
 def test_presets_differ_in_hash_and_are_found_by_name():

@@ -14,8 +14,8 @@ from workers.supernet import Supernet
 from workers.train_config import TrainConfig
 from workers.training import train
 
-# Every kind of block, elastic kernels and expansions, strides that make shortcuts with and without projection, and a
-# little that may see the image smaller.
+# Every kind of block, elastic kernels and expansions, strides that make shortcuts with and without projection, a
+# little that may see the image smaller, and an activation other than ReLU.
 EVERY_KIND = SpaceDefinition(
     name="every-kind",
     stem_widths=(8, 16),
@@ -38,6 +38,7 @@ EVERY_KIND = SpaceDefinition(
     ),
     couplings=COUPLINGS,
     little_scales=(0.75, 1.0),
+    activation="hardswish",
 )
 DEFINITIONS = {"micro": (MICRO, 1, 8), "tiny": (TINY, 3, 32), "every-kind": (EVERY_KIND, 3, 12)}
 

@@ -124,6 +124,7 @@ def _heads(backbone: NetworkPlan, after: int) -> Iterator[ExitHead]:
                 in_channels=read,
                 out_channels=width,
                 stride=2 if side > smallest else 1,
+                activation=backbone.blocks[-1].activation,
                 bank="little",
                 slot=f"exit{after}.{index}",
                 norm="little",

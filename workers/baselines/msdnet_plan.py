@@ -260,7 +260,7 @@ def _conv(inputs: int, outputs: int, side: int, *, kernel: int, stride: int = 1)
         kernel=kernel,
         stride=stride,
         size=side,
-        activation=True,
+        activation="relu",
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nas_service.errors import InvalidRequestError
+from nas_service.layers import Activation
 
 MILLION = 1e6
 
@@ -22,6 +23,7 @@ class BenchPreset:
         epochs: Of a run at the base budget.
         systems: Compared if none are named.
         budgets: Average MACs, ascending; with `relative`, shares of the fixed pair's big.
+        activation: That follows convolutions.
         relative: Whether the budgets are shares.
         validation_images: As in `BenchConfig`.
         train: Hyperparameters that differ from `TrainConfig`'s defaults.
@@ -34,6 +36,7 @@ class BenchPreset:
     epochs: int
     systems: tuple[str, ...]
     budgets: tuple[float, ...]
+    activation: Activation = "relu"
     relative: bool = False
     validation_images: int | None = None
     train: Mapping[str, Any] = field(default_factory=dict)
@@ -65,6 +68,7 @@ PRESETS: dict[str, BenchPreset] = {
     ),
     "tiny": BenchPreset(
         space="tiny",
+        activation="hardswish",
         pair={
             "coupling": "stem",
             "stem_width": 16,
@@ -88,6 +92,7 @@ PRESETS: dict[str, BenchPreset] = {
     ),
     "small": BenchPreset(
         space="small",
+        activation="hardswish",
         pair={
             "coupling": "stem",
             "stem_width": 16,

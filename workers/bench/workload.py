@@ -40,7 +40,7 @@ class Workload:
             raise InvalidRequestError(f"space {preset.space!r} does not exist; choose from: {', '.join(SPACES)}")
         dataset = load(config.dataset)
         space = PairSpace(
-            SPACES[preset.space],
+            replace(SPACES[preset.space], activation=preset.activation),
             channels=dataset.channels,
             resolution=dataset.resolution,
             classes=len(dataset.classes),
