@@ -14,14 +14,14 @@ from collections.abc import Callable
 
 from edge_agent import __version__
 from edge_agent.backoff import Backoff, poll_pause_s
-from edge_agent.errors import ArtifactError, EdgeError, LinkError, RefusedError, StoppedError
+from edge_agent.errors import ArtifactError, BadUsageError, EdgeError, LinkError, RefusedError, StoppedError
 from edge_agent.fingerprint import read_fingerprint
 from edge_agent.health import read_health
 from edge_agent.home import BoardConfig, Home
 from edge_agent.lifetime import StopSignal
 from edge_agent.mailbox import Mailbox, open_mailbox
 from edge_agent.records import AgentSettings, Heartbeat, Lease, RecordError, Result
-from edge_agent.sensors import EnergySensor, find_sensor
+from edge_agent.sensors import EnergySensor, Place, find_sensor
 from edge_agent.spool import Spool
 from edge_agent.work import answer, measure_lease, refusal
 
@@ -78,7 +78,7 @@ class Agent:
             HostKeyError: If the server is another one; never retried.
             RefusedError: If the gateway refused this board several times in a row.
         """
-        self._sensor = self._sensor or find_sensor()
+        self._sensor = self._sensor or self._find_sensor()
         while not self._stop.is_set():
             try:
                 self._serve_one_connection()
@@ -88,6 +88,16 @@ class Agent:
                 self._wait_after(error)
             except LinkError as error:
                 self._wait_after(error)
+
+    def _find_sensor(self) -> EnergySensor | None:
+        """Return the board's sensor; with options that cannot be used there is no energy, and the agent goes on."""
+        try:
+            sensor = find_sensor(Place.of_home(self._home.root))
+        except BadUsageError as error:
+            log.error("results will have no energy: %s", error)
+            return None
+        log.info("energy: %s", f"{sensor.source} ({sensor.scope})" if sensor else "no sensor; see nas-edge doctor")
+        return sensor
 
     def _wait_after(self, error: EdgeError) -> None:
         pause_s = self._backoff.next_s()

@@ -115,8 +115,15 @@ def _doctor(options: argparse.Namespace) -> int:
 
 def _measure(options: argparse.Namespace) -> int:
     from edge_agent.local_measure import as_table, measure_path
+    from edge_agent.sensors import Place
 
-    rows = measure_path(options.path, tier=options.tier, threads=options.threads, precision=options.precision)
+    rows = measure_path(
+        options.path,
+        tier=options.tier,
+        threads=options.threads,
+        precision=options.precision,
+        place=Place.of_home(Home.at(options.home).root),
+    )
     print(json.dumps(rows, indent=2) if options.json else as_table(rows))
     return 0 if all(row["status"] == "ok" for row in rows) else 1
 

@@ -8,10 +8,11 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from edge_agent.check import Check, State
+from edge_agent.doctor_energy import check_energy, check_throttling
 from edge_agent.errors import EdgeError, NotEnrolledError
 from edge_agent.fingerprint import installed_runtimes
 from edge_agent.home import BoardConfig, Home
@@ -19,10 +20,9 @@ from edge_agent.mailbox import open_mailbox
 from edge_agent.measuring import Measurement, measure_file
 from edge_agent.probe_model import PROBE_MODEL
 from edge_agent.records import RecordError, RuntimeSettings
-from edge_agent.sensors import find_sensor
-from edge_agent.sensors.discovery import unreadable_sensor_fix
 
-State = Literal["ok", "warn", "fail"]
+__all__ = ["Check", "State", "examine"]
+
 ROOT = Path("/")
 
 _MIN_FREE_BYTES = 200 << 20
@@ -30,29 +30,10 @@ _MAX_CLOCK_S = 30.0
 _NEEDED_BITS = {"x86_64", "aarch64", "arm64", "AMD64"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One thing examined: what was found, and a copyable fix if it is not all right."""
-
-    name: str
-    state: State
-    found: str
-    fix: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-able dict."""
-        return asdict(self)
-
-    def as_text(self) -> str:
-        """Return one line, and a second with the fix."""
-        line = f"{self.state:4}  {self.name}: {self.found}"
-        return line if self.fix is None else f"{line}\n      fix: {self.fix}"
-
-
 def examine(home: Home, *, root: Path = ROOT) -> list[Check]:
     """Return all checks of this board, in the order in which to mend them."""
     checks = [check_python(), check_runtimes(installed_runtimes()), check_inference(), check_home(home)]
-    checks += [check_sensor(root), check_governor(root)]
+    checks += [check_energy(home.root, root=root), *check_throttling(root), check_governor(root)]
     return [*checks, *check_gateway(home)]
 
 
@@ -108,15 +89,6 @@ def check_home(home: Home) -> Check:
         found = f"{home.root} has only {free >> 20} MiB free"
         return Check(name="home", state="fail", found=found, fix=f"rm -f {home.cache_path}/*   # or free other space")
     return Check(name="home", state="ok", found=f"{home.root}, {free >> 20} MiB free")
-
-
-def check_sensor(root: Path = ROOT) -> Check:
-    """Check whether energy can be measured; a board without a sensor is fine and says no energy."""
-    if sensor := find_sensor(root):
-        return Check(name="energy", state="ok", found=f"{sensor.source} ({sensor.scope})")
-    if fix := unreadable_sensor_fix(root):
-        return Check(name="energy", state="warn", found="a sensor is there but may not be read", fix=fix)
-    return Check(name="energy", state="ok", found="no supported sensor; results will have no energy")
 
 
 def check_governor(root: Path = ROOT) -> Check:

@@ -48,3 +48,12 @@ def sha256_of(path: Path) -> str:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def read_tail(path: Path, *, size_bytes: int = 500) -> str:
+    """Return the end of a text file on one line, empty if it cannot be read."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return ""
+    return " ".join(data[-size_bytes:].decode(errors="replace").split())

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_agent.child_run import ChildRun, Supervision
-from edge_agent.records import Energy, Half, Latency, Memory, PairFigures, RuntimeSettings, Tier
+from edge_agent.records import Energy, Half, Latency, Memory, PairFigures, RuntimeSettings, SensorFault, Tier
 from edge_agent.sensors import EnergySensor, Sampler
 from edge_agent.tiers import TIERS, TierPlan
 from edge_agent.verdict import ChildEnd, Verdict, judge
@@ -29,6 +29,7 @@ class Measurement:
     latency: Latency | None = None
     memory: Memory | None = None
     energy: Energy | None = None
+    sensor_fault: SensorFault | None = None
     pair: PairFigures | None = None
     runtime: dict[str, Any] = field(default_factory=dict)
     phases_s: dict[str, float] = field(default_factory=dict)
@@ -104,7 +105,13 @@ def _read(end: ChildEnd, *, sampler: Sampler | None, idle_ns: list[tuple[int, in
         runtime |= idle
         energy = sampler.energy(start_ns=start_ns, end_ns=end_ns, n=latency.n, idle_power_mw=idle_mw)
     return Measurement(
-        verdict=verdict, latency=latency, memory=memory, energy=energy, runtime=runtime, phases_s=phases_s
+        verdict=verdict,
+        latency=latency,
+        memory=memory,
+        energy=energy,
+        sensor_fault=sampler.fault if sampler else None,
+        runtime=runtime,
+        phases_s=phases_s,
     )
 
 

@@ -285,7 +285,9 @@ class Calibration(Record):
 
     def __post_init__(self) -> None:
         if not self.gain > 0 or not 0 <= self.rmse_fraction < 1:
-            raise RecordError(f"gain is {self.gain} and rmse_fraction {self.rmse_fraction} but must be above 0 and 0 to 1")
+            raise RecordError(
+                f"gain is {self.gain} and rmse_fraction {self.rmse_fraction} but must be above 0 and 0 to 1"
+            )
         try:
             datetime.date.fromisoformat(self.date)
         except ValueError:
@@ -297,8 +299,8 @@ class Energy(Record):
     """Energy of the timed window from a real sensor; a result without a sensor has no Energy at all.
 
     `gross_mj` and `net_mj` (idle subtracted) are per inference, after `calibration` where there is one; `rail` is what
-    was read. Class a: external and calibrated to 2 %; b: calibrated to 5 %; c: as the sensor says. `sampling_u95` is the
-    share by which sampling alone may have missed the mean power at 95 %, None for counters, which miss nothing.
+    was read. Class a: external and calibrated to 2 %; b: calibrated to 5 %; c: as the sensor says. `sampling_u95` is
+    the share by which sampling alone may have missed the mean power at 95 %; None for counters, which miss nothing.
     """
 
     source: str
@@ -404,6 +406,7 @@ class Result(Record):
     latency: Latency | None = None
     memory: Memory | None = None
     energy: Energy | None = None
+    sensor_fault: SensorFault | None = None
     pair: PairFigures | None = None
     grade: Literal["gold", "silver", "bronze", "local"] = "bronze"
     runtime: dict[str, Any] = dataclasses.field(default_factory=dict)

@@ -96,6 +96,7 @@ def measure_lease(
         latency=measured.latency,
         memory=measured.memory,
         energy=measured.energy,
+        sensor_fault=measured.sensor_fault,
         grade="local" if local else "bronze",
         runtime={**measured.runtime, "settings": lease.settings.to_dict()},
         health={"before": before, "after": after},

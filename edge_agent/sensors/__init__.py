@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from edge_agent.sensors.discovery import find_sensor
+from edge_agent.sensors.discovery import find_sensor, survey
+from edge_agent.sensors.place import Place
 from edge_agent.sensors.sampler import Sampler
 from edge_agent.sensors.sensor import EnergySensor
 
-__all__ = ["EnergySensor", "Sampler", "find_sensor"]
+__all__ = ["EnergySensor", "Place", "Sampler", "find_sensor", "survey"]

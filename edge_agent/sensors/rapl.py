@@ -2,70 +2,67 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Sequence
 from pathlib import Path
 
-from edge_agent.sensors.sensor import Sample, Scope
+from edge_agent.records import EnergyScope
+from edge_agent.sensors.fixes import GROUP_FIX
+from edge_agent.sensors.integrate import counter_mj
+from edge_agent.sensors.place import Place
+from edge_agent.sensors.reading import NumberFile, read_once, text_of
+from edge_agent.sensors.sensor import EnergySensor, Passed, Sample, SensorError
 
 
 class RaplSensor:
     """The sum of all package zones. Polled often enough that no counter wraps twice between two readings."""
 
     source = "rapl"
-    scope: Scope = "package"
+    scope: EnergyScope = "package"
     interval_s = 0.05
+    external = False
+    counts = True
 
-    def __init__(self, zones: list[Path]) -> None:
+    def __init__(self, place: Place, zones: Sequence[Path]) -> None:
         """Take the package zones; each has energy_uj and max_energy_range_uj."""
-        self._counters = [zone / "energy_uj" for zone in zones]
-        self._ranges_uj = [int((zone / "max_energy_range_uj").read_text()) for zone in zones]
+        self.place = place
+        self.rail = " + ".join(text_of(zone / "name") or zone.name for zone in zones)
+        self._files = [NumberFile(zone / "energy_uj") for zone in zones]
+        self._ranges_uj = [read_once(zone / "max_energy_range_uj") for zone in zones]
 
     def read(self) -> tuple[int, ...]:
         """Return each zone's counter in µJ."""
-        return tuple(int(path.read_text()) for path in self._counters)
+        values = tuple(file.read() for file in self._files)
+        for file, value, limit in zip(self._files, values, self._ranges_uj, strict=True):
+            if not 0 <= value <= limit:
+                raise SensorError("implausible", f"{file.path} holds {value} but must be 0 to {limit}")
+        return values
 
     def energy_mj(self, samples: list[Sample], *, start_ns: int, end_ns: int) -> float | None:
         """Return the energy between two moments in mJ, by interpolation of the unwrapped counters."""
-        times = [sample.time_ns for sample in samples]
-        if not samples or times[0] > start_ns or times[-1] < end_ns:
-            return None
-        totals_uj = [0.0]
-        for before, after in pairwise(samples):
-            steps = zip(before.values, after.values, self._ranges_uj, strict=True)
-            totals_uj.append(totals_uj[-1] + sum(a - b if a >= b else a - b + limit for b, a, limit in steps))
-        return (_at(end_ns, times, totals_uj) - _at(start_ns, times, totals_uj)) / 1000
+        times, values = [sample.time_ns for sample in samples], [sample.values for sample in samples]
+        return counter_mj(times, values, ranges_uj=self._ranges_uj, start_ns=start_ns, end_ns=end_ns)
+
+    def close(self) -> None:
+        """Close the counters."""
+        for file in self._files:
+            file.close()
 
 
-def find_rapl(root: Path) -> RaplSensor | None:
+def find_rapl(place: Place) -> EnergySensor | Passed:
     """Return the sensor if this machine has RAPL package zones that we may read."""
-    zones = [zone for zone in package_zones(root) if _readable(zone)]
-    return RaplSensor(zones) if zones else None
+    zones = package_zones(place.root)
+    if not zones:
+        return Passed(why="no package zone under /sys/class/powercap (not x86, or hidden from a container)")
+    try:
+        sensor = RaplSensor(place, zones)
+        sensor.read()
+        sensor.close()
+    except SensorError as error:
+        return Passed(why=str(error), present=True, fix=GROUP_FIX if error.kind == "forbidden" else None)
+    return sensor
 
 
 def package_zones(root: Path) -> list[Path]:
     """Return the package zones, readable or not."""
     zones = sorted(root.glob("sys/class/powercap/intel-rapl:*"))
-    return [zone for zone in zones if _name(zone).startswith("package")]
-
-
-def _name(zone: Path) -> str:
-    try:
-        return (zone / "name").read_text().strip()
-    except OSError:
-        return ""
-
-
-def _readable(zone: Path) -> bool:
-    try:
-        int((zone / "energy_uj").read_text())
-        int((zone / "max_energy_range_uj").read_text())
-    except (OSError, ValueError):
-        return False
-    return True
-
-
-def _at(moment_ns: int, times: list[int], totals_uj: list[float]) -> float:
-    for (t0, t1), (e0, e1) in zip(pairwise(times), pairwise(totals_uj), strict=True):
-        if t0 <= moment_ns <= t1:
-            return e0 + (e1 - e0) * (moment_ns - t0) / max(t1 - t0, 1)
-    return totals_uj[-1]
+    return [zone for zone in zones if (text_of(zone / "name") or "").startswith("package")]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import random
 import threading
 import time
 from pathlib import Path
@@ -8,9 +10,7 @@ import pytest
 
 from edge_agent.measuring import measure_file
 from edge_agent.records import Energy, RuntimeSettings
-from edge_agent.sensors import Sampler, find_sensor
-from edge_agent.sensors import sampler as sampling
-from edge_agent.sensors.discovery import unreadable_sensor_fix
+from edge_agent.sensors import Place, Sampler, find_sensor, sampling
 from edge_agent.sensors.rapl import RaplSensor, find_rapl
 from edge_agent.sensors.sampler import coverage
 from edge_agent.sensors.sensor import Sample
@@ -20,8 +20,8 @@ S = 1_000_000_000
 
 
 def sensor(root: Path, *, packages: tuple[int, ...] = (0,), range_uj: int = 1_000_000) -> RaplSensor:
-    found = find_rapl(rapl(root, packages=packages, range_uj=range_uj))
-    assert found is not None
+    found = find_rapl(Place(root=rapl(root, packages=packages, range_uj=range_uj)))
+    assert isinstance(found, RaplSensor)
     return found
 
 
@@ -30,14 +30,7 @@ def test_rapl_reads_the_packages_and_not_their_parts(tmp_path: Path) -> None:
 
 
 def test_a_board_without_a_sensor_has_none(tmp_path: Path) -> None:
-    assert find_sensor(raspberry_pi(tmp_path)) is None
-
-
-def test_a_counter_that_may_not_be_read_is_no_sensor_but_has_a_fix(tmp_path: Path) -> None:
-    rapl(tmp_path)
-    (tmp_path / "sys/class/powercap/intel-rapl:0/energy_uj").unlink()
-    assert find_sensor(tmp_path) is None
-    assert unreadable_sensor_fix(tmp_path) == "sudo chmod o+r /sys/class/powercap/intel-rapl:*/energy_uj"
+    assert find_sensor(Place(root=raspberry_pi(tmp_path))) is None
 
 
 def test_energy_is_the_difference_of_the_counter_between_two_moments(tmp_path: Path) -> None:
@@ -76,7 +69,7 @@ class Meter:
 
     def __init__(self, root: Path, *, power_mw: float, range_uj: int) -> None:
         rapl(root, packages=(0,), range_uj=range_uj)
-        self._path = root / "sys/class/powercap/intel-rapl:0/energy_uj"
+        self._fd = os.open(root / "sys/class/powercap/intel-rapl:0/energy_uj", os.O_WRONLY)
         self._rate, self._range = power_mw / 1e6, range_uj  # µJ per ns
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._count)
@@ -87,18 +80,18 @@ class Meter:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
+        os.close(self._fd)
 
     def _count(self) -> None:
-        other = self._path.with_name("next")
         while not self._stop.wait(0.001):
-            other.write_text(str(int(time.perf_counter_ns() * self._rate) % self._range))
-            other.replace(self._path)
+            counter = int(time.perf_counter_ns() * self._rate) % self._range
+            os.pwrite(self._fd, b"%020d\n" % counter, 0)  # in place, as a kernel would answer
 
 
 def sampled_energy(root: Path) -> Energy | None:
-    found = find_sensor(root)
+    found = find_sensor(Place(root=root))
     assert found is not None
-    sampler = Sampler(found, folder=root, root=root)
+    sampler = Sampler(found, folder=root)
     time.sleep(1.0)
     start = time.perf_counter_ns()
     time.sleep(1.2)
@@ -119,14 +112,15 @@ def test_sampling_a_constant_load_gives_its_power_across_wraps(tmp_path: Path) -
     assert energy.samples >= 10
 
 
-def test_a_measurement_with_a_sensor_has_energy_and_without_has_none(
-    tmp_path: Path, model_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("edge_agent.measuring.Sampler", lambda s, folder: Sampler(s, folder=folder, root=tmp_path))
+def test_a_measurement_with_a_sensor_has_energy_and_without_has_none(tmp_path: Path, model_path: Path) -> None:
     with Meter(tmp_path, power_mw=5000.0, range_uj=50_000_000):
         tries = (
             measure_file(
-                model_path, tier="probe", settings=RuntimeSettings(), work=tmp_path, sensor=find_sensor(tmp_path)
+                model_path,
+                tier="probe",
+                settings=RuntimeSettings(),
+                work=tmp_path,
+                sensor=find_sensor(Place(root=tmp_path)),
             )
             for _ in range(4)
         )
@@ -139,26 +133,28 @@ def test_a_measurement_with_a_sensor_has_energy_and_without_has_none(
 
 def test_a_sensor_that_vanishes_gives_no_energy_and_no_error(tmp_path: Path) -> None:
     rapl(tmp_path)
-    found = find_sensor(tmp_path)
+    found = find_sensor(Place(root=tmp_path))
     assert found is not None
-    sampler = Sampler(found, folder=tmp_path, root=tmp_path)
+    sampler = Sampler(found, folder=tmp_path)
     start = time.perf_counter_ns()
     (tmp_path / "sys/class/powercap/intel-rapl:0/energy_uj").write_text("n/a")
     assert sampler.energy(start_ns=start, end_ns=start + S // 10, n=1) is None
     sampler.close()
+    assert sampler.fault is not None
+    assert sampler.fault.kind in ("not_a_number", "vanished")
+    assert "energy_uj" in sampler.fault.cause
 
 
-def test_sampling_intervals_are_jittered_by_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import random
+def test_sampling_intervals_are_jittered_by_half(tmp_path: Path) -> None:
+    now_ns, pauses = 0, []
 
-    pauses: list[float] = []
-
-    def wait(_r: object, _w: object, _x: object, pause_s: float) -> tuple[list[int], list[int], list[int]]:
+    def wait(pause_s: float) -> bool:
+        nonlocal now_ns
+        now_ns += round(pause_s * S)
         pauses.append(pause_s)
-        return ([1] if len(pauses) == 500 else [], [], [])
+        return len(pauses) == 500
 
-    monkeypatch.setattr(sampling.select, "select", wait)
-    rows = sampling.sample_until_closed(sensor(tmp_path), rng=random.Random(0))
-    assert len(rows) == 500
+    readings = sampling.sample(sensor(tmp_path), rng=random.Random(0), wait=wait, clock=lambda: now_ns)
+    assert len(readings.samples) == 500
     assert 0.025 <= min(pauses) < 0.026
     assert 0.074 < max(pauses) <= 0.075
