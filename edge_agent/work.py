@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from edge_agent.health import read_health, throttle_cause
+from edge_agent.health import ROOT, read_health
 from edge_agent.lifetime import StopSignal
 from edge_agent.measuring import Supervision, grade_window, measure_file, new_result_id, quiet_s
 from edge_agent.records import Fault, Lease, Result, Status
 from edge_agent.sensors import EnergySensor
-from edge_agent.verdict import Verdict
+from edge_agent.throttling import ThrottleWatch
+from edge_agent.verdict import judge_health
 
 
 def answer(lease: Lease, *, incarnation: str) -> Result:
@@ -70,24 +71,26 @@ def measure_lease(
     Raises:
         StoppedError: If `stop` was set meanwhile.
     """
-    before = read_health()
-    measured = measure_file(
-        model,
-        tier=lease.tier,
-        settings=lease.settings,
-        work=work,
-        sensor=sensor,
-        supervision=Supervision(
-            while_preparing=lambda: beat(None),
-            before_timing=lambda: beat(quiet_s(lease.tier)),
-            stop_fd=stop.fileno(),
-            give_up_at=give_up_at,
-        ),
-    )
-    after = read_health()
+    before = read_health(measure_clocks=True)
+    with ThrottleWatch(ROOT) as watch:
+        measured = measure_file(
+            model,
+            tier=lease.tier,
+            settings=lease.settings,
+            work=work,
+            sensor=sensor,
+            supervision=Supervision(
+                while_preparing=lambda: beat(None),
+                before_timing=lambda: beat(quiet_s(lease.tier)),
+                stop_fd=stop.fileno(),
+                give_up_at=give_up_at,
+            ),
+        )
+    after = {**read_health(measure_clocks=True), "throttled_meanwhile": sorted(watch.seen)}
     verdict = grade_window(measured, tier=lease.tier)
-    if verdict.status == "ok" and (cause := throttle_cause(before, after)):
-        verdict = Verdict(status="throttled", fault="board", cause=cause)
+    if verdict.status in ("ok", "drift", "noisy"):
+        health = judge_health(before, after, shared=local)
+        verdict = verdict if health.status == "ok" else health
     return dataclasses.replace(
         identity,
         status=verdict.status,

@@ -76,3 +76,12 @@ def text_of(path: Path) -> str | None:
 def board_model(root: Path) -> str:
     """Return the board's model as its device tree calls it, empty where there is none."""
     return text_of(root / "proc/device-tree/model") or ""
+
+
+def number_of(path: Path) -> int | None:
+    """Return the whole number in a file, None if there is none to read."""
+    text = text_of(path)
+    try:
+        return int(text) if text is not None else None
+    except ValueError:
+        return None

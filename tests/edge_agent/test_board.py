@@ -19,10 +19,11 @@ from edge_agent.doctor import (
 )
 from edge_agent.errors import EdgeError, LinkError
 from edge_agent.fingerprint import boot_id, read_fingerprint
-from edge_agent.health import oom_kill_count, read_health, throttle_cause
+from edge_agent.health import oom_kill_count, read_health
 from edge_agent.home import BoardConfig, Home
 from edge_agent.measuring import Measurement
 from edge_agent.records import AgentSettings
+from edge_agent.throttling import throttle_cause
 from edge_agent.verdict import Verdict
 from tests.edge_agent.boards import jetson, raspberry_pi, tree
 
@@ -80,7 +81,7 @@ def test_throttling_of_a_pi_now_or_meanwhile_is_noticed(
 
 def test_throttling_of_a_jetson_is_noticed_by_its_counters(tmp_path: Path) -> None:
     before, after = (read_health(jetson(tmp_path, events=n)) for n in (3, 5))
-    assert throttle_cause(before, after) == "oc1 counted 2 over-current or under-voltage events"
+    assert throttle_cause(before, after) == "oc1 (under-voltage) counted 2 events"
     assert throttle_cause(after, after) is None
 
 
