@@ -22,6 +22,7 @@ from edge_agent.lifetime import StopSignal
 from edge_agent.mailbox import Mailbox, open_mailbox
 from edge_agent.records import AgentSettings, Heartbeat, Lease, RecordError, Result
 from edge_agent.sensors import EnergySensor, Place, find_sensor
+from edge_agent.sentinel import Sentinel
 from edge_agent.spool import Spool
 from edge_agent.work import answer, measure_lease, refusal
 
@@ -63,6 +64,7 @@ class Agent:
         self._sensor, self._connect = sensor, connect
         self._backoff = Backoff(rng=rng or random.Random())
         self._spool = Spool(home.spool_path)
+        self._sentinel = Sentinel(work=home.work_path)
         self._settings: AgentSettings | None = None
         self._server_ahead_s = 0.0
         self._sent_at: dict[str, float] = {}
@@ -222,6 +224,7 @@ class Agent:
             give_up_at=give_up_at,
             local=self._local,
             beat=lambda quiet_s: self._beat_while_working(mailbox, lease, quiet_s),
+            sentinel=self._sentinel,
         )
 
     def _beat_while_working(self, mailbox: Mailbox, lease: Lease, quiet_s: float | None) -> None:

@@ -43,6 +43,9 @@ class Supervision:
     give_up_at: float | None = None
 
 
+UNSUPERVISED = Supervision()
+
+
 @dataclass(slots=True, kw_only=True)
 class ChildRun:
     """A child's run. `extra` adds to its job, `extra_s` to its time beside warm-up and window.

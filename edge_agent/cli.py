@@ -12,6 +12,7 @@ from typing import Any
 from edge_agent import __version__
 from edge_agent.errors import BadUsageError, EdgeError
 from edge_agent.home import DEFAULT_HOME, HOME_VARIABLE, Home
+from edge_agent.inference import PROVIDERS
 from edge_agent.tiers import TIERS
 
 PRECISIONS = ("fp32", "int8")
@@ -53,10 +54,13 @@ def _parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser("doctor", parents=[shared], help="check this board and say how to mend it")
     doctor.add_argument("--json", action="store_true", help="for machines")
 
-    measure = commands.add_parser("measure", parents=[shared], help="measure a bundle's halves, or one ONNX file, here")
+    measure = commands.add_parser("measure", parents=[shared], help="measure a bundle, or one ONNX file, here")
     measure.add_argument("path", metavar="BUNDLE")
-    measure.add_argument("--tier", choices=list(TIERS), default="screen")
+    measure.add_argument(
+        "--tier", choices=list(TIERS), default="screen", help="up to rank each half by itself, then the pair whole"
+    )
     measure.add_argument("--threads", type=int, default=1)
+    measure.add_argument("--provider", choices=list(PROVIDERS), default="cpu", help="what runs the model")
     measure.add_argument("--precision", choices=PRECISIONS, help="one of a bundle's variants (default: all)")
     measure.add_argument("--json", action="store_true", help="for machines")
 
@@ -121,6 +125,7 @@ def _measure(options: argparse.Namespace) -> int:
         options.path,
         tier=options.tier,
         threads=options.threads,
+        provider=PROVIDERS[options.provider],
         precision=options.precision,
         place=Place.of_home(Home.at(options.home).root),
     )

@@ -1,17 +1,28 @@
-"""`nas-edge measure`: a bundle's halves, or one ONNX file, measured here as the agent would."""
+"""`nas-edge measure`: a bundle's halves, its pair whole, or one ONNX file, measured here as the agent would."""
 
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from edge_agent.errors import BadUsageError
+from edge_agent.inference import CPU
 from edge_agent.measuring import Measurement, grade_window, measure_file
-from edge_agent.records import RuntimeSettings, Tier
+from edge_agent.pair_measuring import measure_pair
+from edge_agent.records import OperatingPoint, PairFigures, RuntimeSettings, Tier, Variant
 from edge_agent.sensors import Place, find_sensor
+from edge_agent.tiers import WHOLE_TIERS
 
 _COLUMNS = ("model", "status", "n", "mean_ms", "ci95_ms", "median_ms", "p90_ms", "memory_kib", "energy_mj")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Way:
+    tier: Tier
+    settings: RuntimeSettings
+    place: Place
 
 
 def measure_path(
@@ -19,15 +30,17 @@ def measure_path(
     *,
     tier: Tier,
     threads: int = 1,
+    provider: str = CPU,
     precision: Literal["fp32", "int8"] | None = None,
     place: Place | None = None,
 ) -> list[dict[str, Any]]:
-    """Return one row for each ONNX file: the record's fields, and `model`.
+    """Return one row for each ONNX file, or from tier `final` on for each pair whole: the record's fields, and `model`.
 
     Args:
         path: A bundle (folder or zip), or an .onnx file.
         tier: How long to measure.
         threads: Threads of onnxruntime.
+        provider: The execution provider, as onnxruntime names it.
         precision: Which variant of a bundle; None for all.
         place: Where the energy sensor is looked for; None for this machine without an energy.json.
 
@@ -38,36 +51,64 @@ def measure_path(
     path = Path(path)
     if not path.exists():
         raise BadUsageError(f"{path} does not exist; give a bundle or an .onnx file")
-    settings = RuntimeSettings(threads=threads)
+    way = _Way(tier=tier, settings=RuntimeSettings(threads=threads, provider=provider), place=place or Place())
     if path.suffix == ".onnx":
         if precision is not None:
             raise BadUsageError(f"{path.name} has the one precision it was made with; leave --precision out")
-        return [_row(path, name=path.name, tier=tier, settings=settings, place=place)]
+        return [_file_row(path, path.name, way)]
     from edge_agent.bundle import Bundle
 
     bundle = Bundle(path)
     try:
         variants = bundle.manifest.variants if precision is None else (bundle.variant(precision),)
+        if tier in WHOLE_TIERS:
+            return [_pair_row(bundle, variant, way) for variant in variants]
         names = [name for variant in variants for name in (variant.little, variant.big)]
-        return [_row(bundle.root / name, name=name, tier=tier, settings=settings, place=place) for name in names]
+        return [_file_row(bundle.root / name, name, way) for name in names]
     finally:
         bundle.close()
 
 
 def as_table(rows: list[dict[str, Any]]) -> str:
-    """Return the rows as aligned text; what is unknown is '-', what failed says why."""
+    """Return the rows as aligned text; what is unknown is '-', what failed says why, a pair's routes come below."""
     cells = [list(_COLUMNS), *([_cell(row, column) for column in _COLUMNS] for row in rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(_COLUMNS))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
+    details = [text for row in rows if row.get("pair") for text in _pair_lines(row)]
+    causes = [f"{row['model']}: {row['cause']}" for row in rows if row["cause"]]
     faults = [f"{row['model']}: no energy: {row['sensor_fault']['cause']}" for row in rows if row["sensor_fault"]]
-    return "\n".join([*lines, *(f"{row['model']}: {row['cause']}" for row in rows if row["cause"]), *faults])
+    return "\n".join([*lines, *details, *causes, *faults])
 
 
-def _row(model: Path, *, name: str, tier: Tier, settings: RuntimeSettings, place: Place | None) -> dict[str, Any]:
+def _file_row(model: Path, name: str, way: _Way) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="nas-measure-") as work:
-        measured = measure_file(
-            model, tier=tier, settings=settings, work=Path(work), sensor=find_sensor(place or Place())
-        )
+        sensor = find_sensor(way.place)
+        measured = measure_file(model, tier=way.tier, settings=way.settings, work=Path(work), sensor=sensor)
+    return _row(measured, name=name, tier=way.tier)
+
+
+def _pair_row(bundle: Any, variant: Variant, way: _Way) -> dict[str, Any]:
+    from edge_agent.bundle_pack import pack_of_bundle
+
+    with tempfile.TemporaryDirectory(prefix="nas-measure-") as work:
+        pack = Path(work) / "pair.zip"
+        pack_of_bundle(bundle, variant, path=pack)
+        sensor = find_sensor(way.place)
+        measured = measure_pair(pack, tier=way.tier, settings=way.settings, work=Path(work), sensor=sensor)
+    points, figures = variant.operating_points or bundle.manifest.operating_points, measured.pair
+    return _row(measured, name=f"pair {variant.precision}", tier=way.tier) | {
+        "pair": _dict(measured, "pair"),
+        "operating_points": {} if figures is None else {point.name: _priced(point, figures) for point in points},
+    }
+
+
+def _priced(point: OperatingPoint, figures: PairFigures) -> dict[str, float]:
+    """Return what an operating point costs here, if it escalates as many images as it promises."""
+    rate = point.calibration.escalation_rate
+    return {"escalation_rate": rate, "mean_ms": figures.mean_ms(rate)}
+
+
+def _row(measured: Measurement, *, name: str, tier: Tier) -> dict[str, Any]:
     verdict = grade_window(measured, tier=tier)
     return {
         "model": name,
@@ -88,6 +129,17 @@ def _row(model: Path, *, name: str, tier: Tier, settings: RuntimeSettings, place
 def _dict(measured: Measurement, name: str) -> dict[str, Any] | None:
     record = getattr(measured, name)
     return None if record is None else dict(record.to_dict())
+
+
+def _pair_lines(row: dict[str, Any]) -> list[str]:
+    pair = row["pair"]
+    routes = ", ".join(f"{r['route']} {r['mean_ms']:.4f} ms ({r['share']:.1%})" for r in pair["routes"])
+    points = ", ".join(f"{name} {point['mean_ms']:.4f}" for name, point in row["operating_points"].items())
+    note = f"; note: {', '.join(pair['flags'])}" if pair["flags"] else ""
+    return [
+        f"{row['model']}: {routes}; routes agree for {pair['route_agreement']:.1%} of {pair['stream_n']} images{note}",
+        f"{row['model']}: mean ms by operating point: {points}",
+    ]
 
 
 def _cell(row: dict[str, Any], column: str) -> str:

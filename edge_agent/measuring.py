@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edge_agent.child_run import ChildRun, Supervision
+from edge_agent.child_run import UNSUPERVISED, ChildRun, Supervision
 from edge_agent.records import Energy, Half, Latency, Memory, PairFigures, RuntimeSettings, SensorFault, Tier
 from edge_agent.sensors import EnergySensor, Sampler
 from edge_agent.tiers import TIERS, TierPlan
@@ -49,7 +49,7 @@ def measure_file(
     settings: RuntimeSettings,
     work: Path,
     sensor: EnergySensor | None = None,
-    supervision: Supervision = Supervision(),
+    supervision: Supervision = UNSUPERVISED,
     plan: TierPlan | None = None,
 ) -> Measurement:
     """Measure one ONNX file in a fresh child process; whatever the child does, a Measurement comes back.

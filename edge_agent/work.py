@@ -6,14 +6,24 @@ import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from edge_agent.health import ROOT, read_health
 from edge_agent.lifetime import StopSignal
-from edge_agent.measuring import Supervision, grade_window, measure_file, new_result_id, quiet_s
+from edge_agent.measuring import Measurement, Supervision, grade_window, measure_file, new_result_id, quiet_s
+from edge_agent.pair_measuring import measure_pair
 from edge_agent.records import Fault, Lease, Result, Status
 from edge_agent.sensors import EnergySensor
+<<<<<<< /tmp/w-tiers/edge_agent/work.py
+from edge_agent.sentinel import Sentinel, sentinel_cause
+from edge_agent.tiers import SENTINEL_PLAN, TIERS
+from edge_agent.verdict import Verdict
+=======
 from edge_agent.throttling import ThrottleWatch
 from edge_agent.verdict import judge_health
+>>>>>>> /tmp/head.13532
+
+_SENTINEL_QUIET_S = SENTINEL_PLAN.max_warmup_s + SENTINEL_PLAN.max_window_s + 10.0
 
 
 def answer(lease: Lease, *, incarnation: str) -> Result:
@@ -54,23 +64,62 @@ def measure_lease(
     give_up_at: float,
     local: bool,
     beat: Callable[[float | None], None],
+    sentinel: Sentinel | None = None,
 ) -> Result:
     """Return the answer to a lease after measuring `model`.
 
     Args:
         identity: From `answer`.
         lease: Tier and settings.
-        model: The verified ONNX file.
+        model: The verified ONNX file, or pair pack if the lease's half is `pair`.
         work: A folder for the exchange with the child.
         sensor: Where energy is read, or None.
         stop: Aborts the measurement.
         give_up_at: time.monotonic() of the lease's deadline.
         local: Whether the board shares its machine with the service.
-        beat: Called with None about once a second while the model is prepared, then once with the seconds of silence.
+        beat: Called with None about once a second while a model is prepared, then once with the seconds of silence.
+        sentinel: The board's own, None for none.
 
     Raises:
         StoppedError: If `stop` was set meanwhile.
     """
+<<<<<<< /tmp/w-tiers/edge_agent/work.py
+    supervision = Supervision(
+        while_preparing=lambda: beat(None),
+        before_timing=lambda: beat(quiet_s(lease.tier, half=lease.half)),
+        stop_fd=stop.fileno(),
+        give_up_at=give_up_at,
+    )
+    calm = dataclasses.replace(supervision, before_timing=lambda: beat(_SENTINEL_QUIET_S))
+    before_ms = sentinel.read_ms(supervision=calm) if sentinel and sentinel.is_due(lease.tier) else None
+    health = {"before": read_health()}
+    measure = measure_pair if lease.half == "pair" else measure_file
+    measured = measure(
+        model, tier=lease.tier, settings=lease.settings, work=work, sensor=sensor, supervision=supervision
+    )
+    health["after"] = read_health()
+    verdict = grade_window(measured, tier=lease.tier)
+    ends = sentinel is not None and TIERS[lease.tier].sentinel and verdict.status == "ok"
+    after_ms = sentinel.read_ms(supervision=calm) if sentinel and ends else None
+    health["sentinel"] = {"before_ms": before_ms, "after_ms": after_ms}
+    return _result(identity, measured, _judged(verdict, health), lease=lease, health=health, local=local)
+
+
+def _judged(verdict: Verdict, health: dict[str, Any]) -> Verdict:
+    """Return the verdict after what the board's own state says of it."""
+    if verdict.status != "ok":
+        return verdict
+    if cause := throttle_cause(health["before"], health["after"]):
+        return Verdict(status="throttled", fault="board", cause=cause)
+    if cause := sentinel_cause(**health["sentinel"]):
+        return Verdict(status="drift", fault="board", cause=cause)
+    return verdict
+
+
+def _result(
+    identity: Result, measured: Measurement, verdict: Verdict, *, lease: Lease, health: dict[str, Any], local: bool
+) -> Result:
+=======
     before = read_health(measure_clocks=True)
     with ThrottleWatch(ROOT) as watch:
         measured = measure_file(
@@ -91,6 +140,7 @@ def measure_lease(
     if verdict.status in ("ok", "drift", "noisy"):
         health = judge_health(before, after, shared=local)
         verdict = verdict if health.status == "ok" else health
+>>>>>>> /tmp/head.13532
     return dataclasses.replace(
         identity,
         status=verdict.status,
@@ -100,9 +150,10 @@ def measure_lease(
         memory=measured.memory,
         energy=measured.energy,
         sensor_fault=measured.sensor_fault,
+        pair=measured.pair,
         grade="local" if local else "bronze",
         runtime={**measured.runtime, "settings": lease.settings.to_dict()},
-        health={"before": before, "after": after},
+        health=health,
         phases_s=measured.phases_s,
         finished_unix_s=time.time(),
     )
