@@ -14,14 +14,10 @@ from edge_agent.measuring import Measurement, Supervision, grade_window, measure
 from edge_agent.pair_measuring import measure_pair
 from edge_agent.records import Fault, Lease, Result, Status
 from edge_agent.sensors import EnergySensor
-<<<<<<< /tmp/w-tiers/edge_agent/work.py
 from edge_agent.sentinel import Sentinel, sentinel_cause
-from edge_agent.tiers import SENTINEL_PLAN, TIERS
-from edge_agent.verdict import Verdict
-=======
 from edge_agent.throttling import ThrottleWatch
-from edge_agent.verdict import judge_health
->>>>>>> /tmp/head.13532
+from edge_agent.tiers import SENTINEL_PLAN, TIERS
+from edge_agent.verdict import Verdict, judge_health
 
 _SENTINEL_QUIET_S = SENTINEL_PLAN.max_warmup_s + SENTINEL_PLAN.max_window_s + 10.0
 
@@ -83,7 +79,6 @@ def measure_lease(
     Raises:
         StoppedError: If `stop` was set meanwhile.
     """
-<<<<<<< /tmp/w-tiers/edge_agent/work.py
     supervision = Supervision(
         while_preparing=lambda: beat(None),
         before_timing=lambda: beat(quiet_s(lease.tier, half=lease.half)),
@@ -92,55 +87,28 @@ def measure_lease(
     )
     calm = dataclasses.replace(supervision, before_timing=lambda: beat(_SENTINEL_QUIET_S))
     before_ms = sentinel.read_ms(supervision=calm) if sentinel and sentinel.is_due(lease.tier) else None
-    health = {"before": read_health()}
+    before = read_health(measure_clocks=True)
     measure = measure_pair if lease.half == "pair" else measure_file
-    measured = measure(
-        model, tier=lease.tier, settings=lease.settings, work=work, sensor=sensor, supervision=supervision
-    )
-    health["after"] = read_health()
+    with ThrottleWatch(ROOT) as watch:
+        measured = measure(
+            model, tier=lease.tier, settings=lease.settings, work=work, sensor=sensor, supervision=supervision
+        )
+    after = {**read_health(measure_clocks=True), "throttled_meanwhile": sorted(watch.seen)}
     verdict = grade_window(measured, tier=lease.tier)
+    if verdict.status in ("ok", "drift", "noisy"):
+        found = judge_health(before, after, shared=local)
+        verdict = verdict if found.status == "ok" else found
     ends = sentinel is not None and TIERS[lease.tier].sentinel and verdict.status == "ok"
     after_ms = sentinel.read_ms(supervision=calm) if sentinel and ends else None
-    health["sentinel"] = {"before_ms": before_ms, "after_ms": after_ms}
-    return _result(identity, measured, _judged(verdict, health), lease=lease, health=health, local=local)
-
-
-def _judged(verdict: Verdict, health: dict[str, Any]) -> Verdict:
-    """Return the verdict after what the board's own state says of it."""
-    if verdict.status != "ok":
-        return verdict
-    if cause := throttle_cause(health["before"], health["after"]):
-        return Verdict(status="throttled", fault="board", cause=cause)
-    if cause := sentinel_cause(**health["sentinel"]):
-        return Verdict(status="drift", fault="board", cause=cause)
-    return verdict
+    if not local and (cause := sentinel_cause(before_ms=before_ms, after_ms=after_ms)):
+        verdict = Verdict(status="drift", fault="board", cause=cause)
+    health = {"before": before, "after": after, "sentinel": {"before_ms": before_ms, "after_ms": after_ms}}
+    return _result(identity, measured, verdict, lease=lease, health=health, local=local)
 
 
 def _result(
     identity: Result, measured: Measurement, verdict: Verdict, *, lease: Lease, health: dict[str, Any], local: bool
 ) -> Result:
-=======
-    before = read_health(measure_clocks=True)
-    with ThrottleWatch(ROOT) as watch:
-        measured = measure_file(
-            model,
-            tier=lease.tier,
-            settings=lease.settings,
-            work=work,
-            sensor=sensor,
-            supervision=Supervision(
-                while_preparing=lambda: beat(None),
-                before_timing=lambda: beat(quiet_s(lease.tier)),
-                stop_fd=stop.fileno(),
-                give_up_at=give_up_at,
-            ),
-        )
-    after = {**read_health(measure_clocks=True), "throttled_meanwhile": sorted(watch.seen)}
-    verdict = grade_window(measured, tier=lease.tier)
-    if verdict.status in ("ok", "drift", "noisy"):
-        health = judge_health(before, after, shared=local)
-        verdict = verdict if health.status == "ok" else health
->>>>>>> /tmp/head.13532
     return dataclasses.replace(
         identity,
         status=verdict.status,
