@@ -10,11 +10,18 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from cluster.benchmarks.energy import integration
 from cluster.benchmarks.learning import escalation, evaluation, sandwich_step
 from cluster.benchmarks.ranking import shared_weights
 from cluster.benchmarks.row import Benchmark, Row
 
-BENCHMARKS: dict[str, Benchmark] = {"L5": escalation, "L8": sandwich_step, "L7": shared_weights, "L9": evaluation}
+BENCHMARKS: dict[str, Benchmark] = {
+    "L5": escalation,
+    "L8": sandwich_step,
+    "L7": shared_weights,
+    "L9": evaluation,
+    "E4": integration,
+}
 
 
 @click.command()

@@ -17,7 +17,7 @@ from edge_agent.sensors.reading import board_model, text_of
 from edge_agent.sensors.sensor import EnergySensor, Passed
 
 INA2XX = ("ina219", "ina220", "ina226", "ina228", "ina230", "ina231", "ina234", "ina237", "ina260")
-_INTERVAL_S = 0.005
+INTERVAL_S = 0.005
 _VIN_LABELS = ("label", "in1_label", "power1_label", "curr1_label")
 
 
@@ -39,7 +39,7 @@ def find_ina2xx(place: Place) -> EnergySensor | Passed:
         fix = 'write to energy.json in the home: {"sensor": "ina2xx", "device": "LABEL or NAME"}'
         return Passed(why=f"not exactly one is meant; there are: {names}", present=True, fix=fix)
     monitor = chosen[0]
-    interval_s = max(_INTERVAL_S, _update_interval_s(monitor.path))
+    interval_s = max(INTERVAL_S, _update_interval_s(monitor.path))
     scope = place.options.scope or "board_input"
     sensor = Ina2xxSensor(place, monitor, source="ina2xx", scope=scope, interval_s=interval_s)
     if shunt := text_of(monitor.path / "shunt_resistor"):
@@ -58,7 +58,7 @@ def find_ina238(place: Place) -> EnergySensor | Passed:
     inputs = [monitor for monitor in found if _is_input(monitor)] or found
     if len(inputs) != 1:
         return Passed(why=f"{len(inputs)} INA238 could be the input and none is labelled VIN", present=True)
-    interval_s = max(_INTERVAL_S, _update_interval_s(inputs[0].path))
+    interval_s = max(INTERVAL_S, _update_interval_s(inputs[0].path))
     scope = place.options.scope or "board_input"
     sensor = HwmonPower(place, inputs[0], source="ina238", scope=scope, interval_s=interval_s)
     sensor.rail = "VIN" if _is_input(inputs[0]) else inputs[0].title

@@ -33,7 +33,7 @@ TOTALS: tuple[tuple[str, ...], ...] = (
 )
 _IIO = "sys/bus/i2c/drivers/ina3221x/*-00*/iio*device*"
 _HWMON = "sys/bus/i2c/drivers/ina3221*/*-00*/hwmon/hwmon*"
-_SECONDS_A_RAIL = 0.015
+SECONDS_A_RAIL = 0.015
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ class Ina3221Sensor(FilePowerSensor):
         """Take the rails of the total; all tell power in the same way."""
         super().__init__(place, [NumberFile(path) for rail in rails for path in rail.files])
         self.rail = " + ".join(rail.label for rail in rails)
-        self.interval_s = _SECONDS_A_RAIL * len(rails)
+        self.interval_s = SECONDS_A_RAIL * len(rails)
         self._power: Callable[[tuple[int, ...]], float] = sum if len(rails[0].files) == 1 else volts_times_amperes_mw
 
     def power_mw(self, values: tuple[int, ...]) -> float:

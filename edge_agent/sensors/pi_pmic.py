@@ -34,8 +34,8 @@ RAILS = (
 )
 _MODELS = ("Raspberry Pi 5", "Raspberry Pi Compute Module 5", "Raspberry Pi 500")
 _LINE = re.compile(r"^\s*(\w+)_([AV]) (?:current|volt)\(\d+\)=(\d+(?:\.\d+)?)[AV]\s*$", re.MULTILINE)
-_MAILBOX_INTERVAL_S = 0.02
-_COMMAND_INTERVAL_S = 0.1
+MAILBOX_INTERVAL_S = 0.0167
+COMMAND_INTERVAL_S = 0.1
 
 
 class PiPmicSensor(PowerSensor):
@@ -49,7 +49,7 @@ class PiPmicSensor(PowerSensor):
         super().__init__(place)
         by_command = isinstance(firmware, Command)
         self.rail = f"sum of {len(RAILS)} rails of the PMIC, by {'vcgencmd' if by_command else 'mailbox'}"
-        self.interval_s = _COMMAND_INTERVAL_S if by_command else _MAILBOX_INTERVAL_S
+        self.interval_s = COMMAND_INTERVAL_S if by_command else MAILBOX_INTERVAL_S
         self._firmware = firmware
 
     def read(self) -> tuple[int, ...]:

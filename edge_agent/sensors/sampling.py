@@ -15,18 +15,28 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from edge_agent.files import write_whole
 from edge_agent.records import SensorFaultKind
 from edge_agent.sensors.discovery import find_again
 from edge_agent.sensors.place import Place
-from edge_agent.sensors.sensor import EnergySensor, Passed, Sample, SensorError
+from edge_agent.sensors.sensor import Passed, Sample, SensorError
 
 JITTER = 0.5
 MAX_GAP_INTERVALS = 5.0
 _MAX_SAMPLES = 500_000
 _MAX_SILENCE_S = 3.0
+
+
+class Readable(Protocol):
+    """The half of an EnergySensor that sampling needs."""
+
+    interval_s: float
+
+    def read(self) -> tuple[int, ...]:
+        """Return the raw values now; raise SensorError if there are none."""
+        ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -57,7 +67,7 @@ def wait_for_close(pause_s: float) -> bool:
 
 
 def sample(
-    sensor: EnergySensor,
+    sensor: Readable,
     *,
     rng: random.Random,
     wait: Callable[[float], bool] = wait_for_close,
