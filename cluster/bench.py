@@ -12,8 +12,9 @@ from typing import Any
 from nas_service.bench import BenchOutcome, BenchRequest, BenchView, Show
 from nas_service.errors import ConflictError, InvalidRequestError
 from nas_service.report.bench_plots import BenchPlot, SweepLine, bench_html, bench_png
+from nas_service.whole_file import write_whole
 from workers.bench.config import BenchConfig
-from workers.bench.folder import CellFolder, read_config, write_config, write_whole
+from workers.bench.folder import CellFolder, read_config, write_config
 from workers.bench.planning import CellPlan, plan_cells, view_cells
 from workers.bench.pool import CellPool
 from workers.bench.presets import bench_preset

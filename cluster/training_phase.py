@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +15,7 @@ from nas_service.pair_space import PairSpace, SpaceDefinition
 from nas_service.space import load_definition
 from nas_service.store import Store
 from nas_service.store.job_record import Progress
+from nas_service.whole_file import write_whole
 from workers.actors import TrainerActor
 from workers.checkpoint import Checkpoint, load_weights
 from workers.data.dataset import DatasetSpec
@@ -30,6 +30,7 @@ STOP_S = 90.0
 CHECKPOINT = "checkpoint.safetensors"
 GRADIENT_TARGETS = (0.2, 0.35, 0.5)
 DISTILLATION = ("distillation", "little_distillation", "temperature")
+OPTIONAL = ("weight_decay", "momentum", "random_pairs", "label_smoothing", "clip_norm", "rollbacks")
 
 
 _log = logging.getLogger(__name__)
@@ -85,6 +86,7 @@ def train_config(spec: JobSpec) -> TrainConfig:
     """Return the hyperparameters of the job's supernet."""
     terms = {} if spec.supernet.cotraining is None else spec.supernet.cotraining.given()
     plain = {name: terms.pop(name) for name in DISTILLATION if name in terms}
+    plain |= {name: value for name in OPTIONAL if (value := getattr(spec.supernet, name)) is not None}
     return TrainConfig.from_dict(
         {
             "epochs": spec.supernet.epochs or 1,
@@ -210,7 +212,7 @@ def _train(job_id: str, spec: JobSpec, trainer: Any, *, store: Store, work: Path
     for reference in trainer.train.remote(config, evolution=evolution, constraints=spec.constraints, resume=resume):
         report: EpochReport = answer_of(reference)
         checkpoint = report.checkpoint
-        _replace(last, checkpoint)
+        write_whole(last, checkpoint, mode=0o600, folder_mode=0o700)
         _announce(job_id, report, store)
         if store.jobs.stop_requested(job_id):
             raise StopRequestedError(f"stopped after epoch {report.epoch} of {report.epochs}")
@@ -240,16 +242,6 @@ def _announce(job_id: str, report: EpochReport, store: Store) -> None:
         job_id,
         Progress(phase="training", done=report.epoch, total=report.epochs, detail=f"{report.seconds:.0f} s an epoch"),
     )
-
-
-def _replace(path: Path, data: bytes) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
-    with partial.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def answer_of(reference: Any) -> Any:

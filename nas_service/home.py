@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from nas_service.errors import InvalidRequestError
+from nas_service.whole_file import write_whole
 
 _PRIVATE_FOLDER = 0o700
 _PRIVATE_FILE = 0o600
@@ -166,7 +166,7 @@ class Home:
 
     def write_state(self, state: ServiceState) -> None:
         """Replace the state in one step, so that a reader sees the old or the new one."""
-        self._replace(self.state_file, json.dumps(state.to_dict(), indent=2, sort_keys=True) + "\n")
+        self._keep(self.state_file, json.dumps(state.to_dict(), indent=2, sort_keys=True) + "\n")
 
     def clear_state(self) -> None:
         """Forget the state, when the service is down."""
@@ -181,18 +181,7 @@ class Home:
 
     def write_admin_token(self, secret: str) -> None:
         """Keep the admin token in a file that only its owner reads."""
-        self._replace(self.admin_token_file, secret + "\n")
+        self._keep(self.admin_token_file, secret + "\n")
 
-    def _replace(self, path: Path, text: str) -> None:
-        path.parent.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # made readable by the owner only
-        try:
-            with os.fdopen(handle, "w") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(name, _PRIVATE_FILE)
-            os.replace(name, path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+    def _keep(self, path: Path, text: str) -> None:
+        write_whole(path, text.encode(), mode=_PRIVATE_FILE, folder_mode=_PRIVATE_FOLDER)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +27,7 @@ from nas_service.report.tables import (
     provenance_table,
     spec_text,
 )
+from nas_service.whole_file import write_whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +49,7 @@ def write_report(data: ReportData, out: Path) -> list[Path]:
     out.mkdir(parents=True, exist_ok=True)
     files = render(data)
     for name, content in files.items():
-        _replace(out / name, content)
+        write_whole(out / name, content)
     return [out / name for name in files]
 
 
@@ -130,15 +129,3 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
     return environment
-
-
-def _replace(path: Path, content: bytes) -> None:
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(part, 0o644)
-        os.replace(part, path)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 import uuid
 from pathlib import Path
 from typing import Any, Protocol
 
 from edge_agent.records import RecordError, check_sha256
 from nas_service.errors import InvalidRequestError, NasError, NotFoundError
+from nas_service.whole_file import write_whole
 
 _CHUNK_BYTES = 1 << 20
 
@@ -67,19 +66,7 @@ class LocalFileStore:
         target = self._place(digest)
         if target.exists() and _hash_of(target) == digest:
             return digest
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(name, 0o444)
-            os.replace(name, target)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-        _sync_folder(target.parent)
+        write_whole(target, data, mode=0o444, folder_mode=0o700)
         return digest
 
     def get(self, sha256: str) -> bytes:
@@ -195,11 +182,3 @@ def _not_found(sha256: str) -> NotFoundError:
 
 def _corrupt(sha256: str) -> CorruptFileError:
     return CorruptFileError(f"file {sha256} in the store is corrupt: its bytes no longer match; put it again")
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -23,7 +23,6 @@ import fcntl
 import io
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +32,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from nas_service.errors import ConflictError, InvalidRequestError, NotFoundError
+from nas_service.whole_file import write_whole
 from workers.bench.config import BenchConfig
 from workers.bench.system import SystemOutputs
 
@@ -148,22 +148,6 @@ def read_config(root: Path) -> BenchConfig:
 def write_config(root: Path, config: BenchConfig) -> None:
     """Write `bench.json`."""
     write_whole(root / "bench.json", (json.dumps(config.to_dict(), indent=1) + "\n").encode())
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that a reader, or a later process, sees all of it or what was there before."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(part, 0o644)
-        os.replace(part, path)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise
 
 
 def _whole_lines(text: str) -> Iterator[dict[str, Any]]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from nas_service.whole_file import write_whole
 from workers.bench.config import BenchConfig
 from workers.bench.document import document
 from workers.bench.finished import FinishedCell, read_finished
-from workers.bench.folder import write_whole
 from workers.bench.judging import judge_all
 from workers.bench.planning import cells_of
 from workers.bench.rows import Row, to_csv
