@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
@@ -16,6 +16,7 @@ from nas_service.job_parts import (
     Dataset,
     EvaluatorResources,
     Finalists,
+    Logging,
     Measurement,
     Resources,
     Space,
@@ -26,6 +27,7 @@ from nas_service.job_parts import (
 )
 from nas_service.job_problem import InvalidJobError, Problem, problems_in, unknown_keys
 from nas_service.job_state import TRANSITIONS, JobState
+from nas_service.job_tune import Tune, tune_problems
 from nas_service.objective import ALLOWED, Objective
 from nas_service.presets import PRESETS
 from nas_service.strict_yaml import load_yaml
@@ -39,6 +41,7 @@ __all__ = [
     "InvalidJobError",
     "JobSpec",
     "JobState",
+    "Logging",
     "Measurement",
     "Problem",
     "Resources",
@@ -46,11 +49,12 @@ __all__ = [
     "Strategy",
     "Supernet",
     "TrainerResources",
+    "Tune",
     "parse_job",
 ]
 
 # What this version runs; the rest of what a job can say is refused by name rather than left undone.
-KINDS_THAT_RUN = ("search", "train")
+KINDS_THAT_RUN = ("search", "train", "tune")
 TIERS_THAT_RUN = ("probe", "screen", "rank")
 DATASETS_THAT_RUN = ("digits", "fashion_mnist", "cifar10", "cifar100", "imagenet", "folder", "parquet")
 MAX_OBJECTIVES = 4
@@ -102,6 +106,8 @@ class JobSpec(Part):
     measurement: Measurement = Measurement()
     finalists: Finalists = Finalists()
     resources: Resources = Resources()
+    tune: Tune | None = None
+    logging: Logging = Logging()
     router: Literal["msp", "margin", "entropy", "learned"] = "msp"
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**32)] = 0
 
@@ -176,20 +182,51 @@ def _unfit(spec: JobSpec) -> list[Problem]:
     problems = [*_not_in_this_version(spec)]
     if DATASETS.get(spec.dataset.name) and spec.dataset.root is None:
         problems.append(Problem(path="dataset.root", message=f"is missing; say where {spec.dataset.name!r} lies"))
-    if spec.kind == "search":
-        if not spec.strategy:
-            problems.append(Problem(path="strategy", message="is missing; give {name, evaluations}, or a list of them"))
-        if not spec.objectives:
-            problems.append(
-                Problem(path="objectives", message=f"is missing; a search needs at least one of: {ALLOWED}")
-            )
-    else:
-        if spec.supernet.epochs is None:
-            problems.append(Problem(path="supernet.epochs", message="is missing; kind 'train' trains a supernet"))
-        for path in ("strategy", "objectives"):
-            if getattr(spec, path):
-                problems.append(Problem(path=path, message="means nothing to kind 'train'; remove it"))
+    problems += _KIND_CHECKS[spec.kind](spec)
     return [*problems, *_without_effect(spec), *_training_twice(spec), *_small_parts(spec)]
+
+
+def _unfit_search(spec: JobSpec) -> Iterator[Problem]:
+    if not spec.strategy:
+        yield Problem(path="strategy", message="is missing; give {name, evaluations}, or a list of them")
+    if not spec.objectives:
+        yield Problem(path="objectives", message=f"is missing; a search needs at least one of: {ALLOWED}")
+    yield from _meaningless(spec, "tune")
+
+
+def _unfit_train(spec: JobSpec) -> Iterator[Problem]:
+    if spec.supernet.epochs is None:
+        yield Problem(path="supernet.epochs", message="is missing; kind 'train' trains a supernet")
+    yield from _meaningless(spec, "strategy", "objectives", "tune")
+
+
+def _unfit_tune(spec: JobSpec) -> Iterator[Problem]:
+    yield from _meaningless(spec, "strategy", "objectives")
+    if spec.supernet.tuned is not None:
+        yield Problem(path="supernet.tuned", message="means nothing to kind 'tune', which finds hyperparameters itself")
+    if spec.resources.trainer != TrainerResources():
+        message = (
+            "means nothing to kind 'tune': every trial trains by itself; resources.evaluators says how many at once"
+        )
+        yield Problem(path="resources.trainer", message=message)
+    if spec.tune is None:
+        yield Problem(path="tune", message="is missing; give {method, trials, parameters: {NAME: {log: [LOW, HIGH]}}}")
+    else:
+        yield from tune_problems(spec.supernet, spec.tune)
+
+
+# What each kind of job needs, and what means nothing to it.
+_KIND_CHECKS: dict[str, Callable[[JobSpec], Iterator[Problem]]] = {
+    "search": _unfit_search,
+    "train": _unfit_train,
+    "tune": _unfit_tune,
+}
+
+
+def _meaningless(spec: JobSpec, *paths: str) -> Iterator[Problem]:
+    for path in paths:
+        if getattr(spec, path):
+            yield Problem(path=path, message=f"means nothing to kind {spec.kind!r}; remove it")
 
 
 def _training_twice(spec: JobSpec) -> Iterator[Problem]:

@@ -118,24 +118,34 @@ class Supernet(Part):
     """How the supernet is trained, or the checkpoint (an artefact's SHA-256) that replaces training.
 
     A batch is run in `accumulate` parts, for less memory. `compile` has torch compile the supernet, which it does anew
-    for every pair: it is for spaces of few pairs on GPUs.
+    for every pair: it is for spaces of few pairs on GPUs. What is left out has the trainer's default. `tuned` names a
+    job of kind `tune`, whose best hyperparameters replace what is said here.
     """
 
     epochs: Count | None = None
     checkpoint: Annotated[Text, AfterValidator(_checked_artefact)] | None = None
     batch_size: Count = 128
     learning_rate: Annotated[float, Field(strict=True, gt=0, le=100, allow_inf_nan=False)] = 0.1
+    weight_decay: Annotated[float, Field(strict=True, ge=0, le=100, allow_inf_nan=False)] | None = None
+    momentum: Annotated[float, Field(strict=True, ge=0, lt=1, allow_inf_nan=False)] | None = None
+    random_pairs: Annotated[int, Field(strict=True, ge=0, le=64)] | None = None
+    label_smoothing: Annotated[float, Field(strict=True, ge=0, lt=1, allow_inf_nan=False)] | None = None
+    clip_norm: Annotated[float, Field(strict=True, gt=0, le=1e6, allow_inf_nan=False)] | None = None
+    rollbacks: Annotated[int, Field(strict=True, ge=0, le=100)] | None = None
     train_fraction: Annotated[float, Field(strict=True, gt=0, le=1, allow_inf_nan=False)] = 1.0
     augmentation: AugmentationChange | None = None
     cotraining: CoTraining | None = None
     shrinking: Flag = False
     accumulate: Annotated[int, Field(strict=True, ge=1, le=1024)] = 1
     compile: Flag = False
+    tuned: Text | None = None
 
     @model_validator(mode="after")
     def _has_one_origin(self) -> Supernet:
         if (self.epochs is None) == (self.checkpoint is None):
             raise ValueError("needs either 'epochs' (train one) or 'checkpoint' (use a trained one), and not both")
+        if self.tuned is not None and self.checkpoint is not None:
+            raise ValueError("has 'tuned' and 'checkpoint', but what is trained needs no hyperparameters; remove one")
         return self
 
 
@@ -221,6 +231,13 @@ class EvaluatorResources(Part):
     count: Annotated[int, Field(strict=True, ge=1, le=4096)] = 1
     cpus: Amount = 1.0
     gpus: Amount = 0.0
+
+
+class Logging(Part):
+    """Where a job's curves go beside the store: a folder for TensorBoard, and an MLflow tracking server by its URI."""
+
+    tensorboard: Flag = False
+    mlflow: Text | None = None
 
 
 class Resources(Part):

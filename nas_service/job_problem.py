@@ -61,10 +61,15 @@ def unknown_keys(model: type[BaseModel], data: Mapping[Any, Any], *, at: str = "
             near = nearest(str(key), model.model_fields) or f"; allowed: {', '.join(model.model_fields)}"
             yield Problem(path=path, message=f"unknown key{near}")
             continue
-        inner = _model_in(model.model_fields[key].annotation)
+        annotation = model.model_fields[key].annotation
+        inner = _model_in(annotation)
         if inner is None:
             continue
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and typing.get_origin(annotation) is dict:
+            for name, item in value.items():
+                if isinstance(item, Mapping):
+                    yield from unknown_keys(inner, item, at=f"{path}.{name}")
+        elif isinstance(value, Mapping):
             yield from unknown_keys(inner, value, at=path)
         elif isinstance(value, (list, tuple)):
             for i, item in enumerate(value):
