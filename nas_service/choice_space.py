@@ -68,6 +68,11 @@ class ChoiceSpace:
         """Whether several points may share a phenotype."""
         return self._canonical is not None
 
+    @property
+    def constrained(self) -> bool:
+        """Whether hard constraints forbid points."""
+        return self._feasible is not None
+
     def is_ordinal(self, name: str) -> bool:
         """Whether the gene's values are numbers, so that neighbouring ones are alike."""
         return all(isinstance(v, int | float) and not isinstance(v, bool) for v in self._choices[name])

@@ -1,12 +1,10 @@
-"""LINAS: an evolutionary search on surrogates that are refitted as results come in.
+"""LINAS: surrogates that are refitted as results come in, and a search on them for what to evaluate next.
 
-After Cummings et al., "Lightweight iterative NAS", arXiv 2205.10358. Intended departures: one Gaussian process for
-all objectives instead of ridge or support vectors, because its uncertainty is needed; the inner search ranks by an
-optimistic bound; the batch is chosen one by one, each for the hypervolume it would add to the front and to what is
-already in flight (kriging believer), so that it spreads by itself. The first two points are the space's corners,
-the next ones spread out at random.
-
-A curve is predicted as a curve: it is resampled to a fixed number of points along its first objective.
+After Cummings et al., "Lightweight iterative NAS", arXiv 2205.10358. Intended departures: a Gaussian process for each
+objective instead of ridge or support vectors, because its uncertainty is needed; the inner search looks for the
+hypervolume that a candidate may be expected to add, over the whole space where that can be listed; the batch is chosen
+one by one, each as if what is in flight had come out as expected, so that it spreads by itself. The first two points
+are the space's corners, the next ones spread out at random.
 """
 
 from __future__ import annotations
@@ -16,30 +14,33 @@ from dataclasses import dataclass
 import numpy as np
 
 from nas_service.choice_space import Point
-from nas_service.front import Floats, adaptive_reference, hypervolume, non_dominated
+from nas_service.front import Floats, non_dominated
 from nas_service.ranking import best_candidates
 from nas_service.search.asktell import SearchSetting, StatelessProposer
+from nas_service.search.belief import Belief, fitted_kernels, milestone, quadrature
+from nas_service.search.improvement import improvements, normal_draws
 from nas_service.search.ledger import Ledger
-from nas_service.search.surrogate import Features, GaussianProcess
+from nas_service.search.pool import Indexes, Pool
+from nas_service.search.surrogate import Features, Kernel
 
-GENERATIONS = 3
-OFFSPRING = 120
-SHORTLIST = 50
-LEARNT = 240  # results that a surrogate learns from at most: the best, then evenly from the rest
-CURVE_POINTS = 4
-OPTIMISM = 0.5  # standard deviations below the mean
+SHORTLIST = 160
+EXAMINED = 1500  # of a listed space, by their expected curves, before uncertainty is looked at
+DRAWS = 32
+PARENTS = 40
+WIDER = 0.3  # the reference lies beyond the front's nadir by so much of its span
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Plan:
-    """What follows from the results alone: the surrogate, and a shortlist with its optimistic curves (n, k, d)."""
+    """What follows from the results alone."""
 
-    surrogate: GaussianProcess
+    belief: Belief
     front: Floats
     reference: Floats
     keys: tuple[str, ...]
     points: tuple[Point, ...]
-    curves: Floats
+    rows: Floats
+    normals: Floats
 
 
 class LinasProposer(StatelessProposer):
@@ -51,30 +52,29 @@ class LinasProposer(StatelessProposer):
         self._space = setting.space
         self._seed = setting.seed
         self._features = Features(setting.space)
+        self._pool = Pool(setting.space)
         self._startup = max(6, min(20, round(setting.budget / 10)))
         self._plan: _Plan | None = None
         self._known = -1
+        self._kernels: list[Kernel] = []
+        self._fitted = -1
 
     def propose(self, ledger: Ledger, rng: np.random.Generator) -> Point:
-        """The shortlisted point that adds most; before `startup` results, one that spreads."""
+        """The shortlisted point that may be expected to add most; before `startup` results, one that spreads."""
         if ledger.told_count < max(2, self._startup):
             return self._spread(ledger, rng)
         plan = self._planned(ledger)
-        front = self._with_pending(plan, ledger)
-        whole = hypervolume(front, plan.reference)
-        best, best_gain = None, -1.0
-        for key, point, curve in zip(plan.keys, plan.points, plan.curves, strict=True):
-            if key not in ledger:
-                gain = hypervolume(np.vstack([front, curve]), plan.reference) - whole
-                if gain > best_gain:
-                    best, best_gain = point, gain
-        if best is not None and best_gain > 0:
-            return best
-        return self._space.mutate(best or ledger.told[int(rng.integers(ledger.told_count))].x, rng)
+        left = [i for i, key in enumerate(plan.keys) if key not in ledger]
+        if left:
+            gains = self._gains(plan, left, ledger)
+            if gains.max() > 0:
+                return plan.points[left[int(gains.argmax())]]
+        best = best_candidates(ledger.points, ledger.owners, limit=PARENTS)
+        return self._space.mutate(ledger.told[best[int(rng.integers(len(best)))][2]].x, rng)
 
     def taus(self, ledger: Ledger) -> tuple[float, ...]:
-        """How well the surrogate orders results that it did not see, per output; empty before there is one."""
-        return self._planned(ledger).surrogate.taus if ledger.told_count >= max(2, self._startup) else ()
+        """How well the surrogate orders results that it did not see, per objective; empty before there is one."""
+        return self._planned(ledger).belief.taus if ledger.told_count >= max(2, self._startup) else ()
 
     def _spread(self, ledger: Ledger, rng: np.random.Generator) -> Point:
         """A corner first, then of some random points the one farthest from all known ones."""
@@ -85,6 +85,16 @@ class LinasProposer(StatelessProposer):
         apart = np.abs(self._rows(drawn)[:, None] - known[None]).sum(axis=2).min(axis=1)
         return drawn[int(apart.argmax())]
 
+    def _gains(self, plan: _Plan, left: list[int], ledger: Ledger) -> Floats:
+        """The hypervolume that each of these may be expected to add to the front and to what is in flight."""
+        front, pending = plan.front, None
+        if ledger.pending:
+            pending = self._rows([e.x for e in ledger.pending])
+            front = np.vstack([front, plan.belief.expected(pending).reshape(-1, front.shape[1])])
+        curves = plan.belief.at(plan.rows[left], plan.normals, given=pending)
+        gains = improvements(curves.reshape(-1, *curves.shape[2:]), front, plan.reference)
+        return np.asarray(gains.reshape(len(plan.normals), -1).mean(axis=0), dtype=np.float64)
+
     def _planned(self, ledger: Ledger) -> _Plan:
         if self._plan is None or self._known != ledger.told_count:
             self._plan, self._known = self._make_plan(ledger), ledger.told_count
@@ -92,76 +102,65 @@ class LinasProposer(StatelessProposer):
 
     def _make_plan(self, ledger: Ledger) -> _Plan:
         rng = np.random.default_rng([self._seed, ledger.told_count, 1])
-        told = ledger.told
-        ranked = [c for _, _, c in best_candidates(ledger.points, ledger.owners, limit=LEARNT // 2)]
-        learnt = ranked + _evenly([i for i in range(len(told)) if i not in set(ranked)], LEARNT - len(ranked))
-        curves = [np.array(told[i].outcome.points) for i in learnt if told[i].outcome]  # type: ignore[union-attr]
-        width = CURVE_POINTS if any(len(c) > 1 for c in curves) else 1
-        outputs = np.array([_resampled(c, width).ravel() for c in curves])
-        surrogate = GaussianProcess(self._rows([told[i].x for i in learnt]), outputs)
-        pool = {ledger.told[i].key: told[i].x for i in ranked[:40]}
-        bounds = np.empty((0, width, len(ledger.objectives)))
-        for _ in range(GENERATIONS):
-            pool = self._grown(pool, rng)
-            mean, deviation = surrogate.predict(self._rows(list(pool.values())))
-            bounds = (mean - OPTIMISM * deviation).reshape(len(pool), width, -1)
-            kept = _shortlisted(bounds, [key in ledger for key in pool], SHORTLIST)
-            pool = {k: x for i, (k, x) in enumerate(pool.items()) if i in kept}
-            bounds = bounds[sorted(kept)]
+        fitted = milestone(ledger.told_count, first=max(2, self._startup))
+        if fitted != self._fitted:
+            self._kernels, self._fitted = fitted_kernels(ledger, self._features, count=fitted), fitted
+        belief = Belief(ledger, self._features, self._kernels)
+        objectives = len(ledger.objectives)
+        front = ledger.points[non_dominated(ledger.points)]
+        reference = _reference(ledger.points, front)
+        indexes = self._shortlisted(belief, front, reference, ledger, rng)
+        resolved = [self._space.resolve(self._space.decode(row)) for row in indexes.tolist()]
         return _Plan(
-            surrogate=surrogate,
-            front=ledger.points[non_dominated(ledger.points)],
-            reference=adaptive_reference(ledger.points),
-            keys=tuple(pool),
-            points=tuple(pool.values()),
-            curves=bounds,
+            belief=belief,
+            front=front,
+            reference=reference,
+            keys=tuple(key for key, _ in resolved),
+            points=tuple(point for _, point in resolved),
+            rows=self._features.rows(indexes),
+            normals=normal_draws(DRAWS if objectives <= 2 else 8, objectives, rng),
         )
 
-    def _grown(self, pool: dict[str, Point], rng: np.random.Generator) -> dict[str, Point]:
-        """The pool with feasible children, mutants and a few random points."""
-        parents, grown = list(pool.values()), dict(pool)
-        for i in range(OFFSPRING):
-            if i % 8 == 0:
-                raw = self._space.sample(rng)
-            else:
-                raw = parents[int(rng.integers(len(parents)))]
-                if i % 2:
-                    raw = self._space.crossover(raw, parents[int(rng.integers(len(parents)))], rng)
-                raw = self._space.mutate(raw, rng)
-            key, point = self._space.resolve(raw)
-            if key not in grown and self._space.is_feasible(point):
-                grown[key] = point
-        return grown
+    def _shortlisted(
+        self, belief: Belief, front: Floats, reference: Floats, ledger: Ledger, rng: np.random.Generator
+    ) -> Indexes:
+        """New candidates with the largest expected improvement, as indexes."""
+        nodes, weights = quadrature(front.shape[1])
 
-    def _with_pending(self, plan: _Plan, ledger: Ledger) -> Floats:
-        """The front, and what the surrogate believes of candidates in flight."""
-        pending = ledger.pending
-        if not pending:
-            return plan.front
-        mean, _ = plan.surrogate.predict(self._rows([e.x for e in pending]))
-        return np.vstack([plan.front, mean.reshape(-1, plan.front.shape[1])])
+        def score(indexes: Indexes) -> Floats:
+            curves = belief.at(self._features.rows(indexes), nodes)
+            gains = improvements(curves.reshape(-1, *curves.shape[2:]), front, reference)
+            return np.asarray(weights @ gains.reshape(len(nodes), -1), dtype=np.float64)
+
+        if self._pool.is_listed:
+            found = self._examined(self._pool.listed(ledger), belief, front, reference, rng)
+        else:
+            best = best_candidates(ledger.points, ledger.owners, limit=PARENTS)
+            parents = np.array([self._space.encode(ledger.told[c].x) for _, _, c in best])
+            found = self._pool.evolved(parents, ledger, score, rng)
+        if not len(found):
+            return found
+        limit = SHORTLIST if front.shape[1] <= 2 else SHORTLIST // 3
+        return found[np.argsort(-score(found), kind="stable")[:limit]]
+
+    def _examined(
+        self, points: Indexes, belief: Belief, front: Floats, reference: Floats, rng: np.random.Generator
+    ) -> Indexes:
+        """Of all points, those whose expected curves, bettered by a common doubt, would add most."""
+        if len(points) <= EXAMINED:
+            return points
+        some = self._features.rows(points[rng.choice(len(points), size=100, replace=False)])
+        doubt = belief.doubt(some)
+        gains = improvements(belief.shifted(self._features.rows(points), doubt), front, reference)
+        return points[np.argsort(-gains, kind="stable")[:EXAMINED]]
 
     def _rows(self, points: list[Point]) -> Floats:
         return self._features.rows(np.array([self._space.encode(x) for x in points]))
 
 
-def _resampled(curve: Floats, width: int) -> Floats:
-    """`width` points of a curve (n, d) that is sorted by its first objective, evenly by rank, ends included."""
-    if width == 1:
-        return curve[:1]
-    return np.asarray(curve[np.round(np.linspace(0, len(curve) - 1, width)).astype(int)])
-
-
-def _evenly(items: list[int], count: int) -> list[int]:
-    if len(items) <= count:
-        return items
-    return [items[i] for i in np.linspace(0, len(items) - 1, count).astype(int)]
-
-
-def _shortlisted(curves: Floats, known: list[bool], limit: int) -> set[int]:
-    """The best `limit` new candidates by layer and exclusive hypervolume, and the known ones on the first layer."""
-    count, width, objectives = curves.shape
-    owners = np.repeat(np.arange(count), width)
-    ranked = best_candidates(curves.reshape(-1, objectives), owners, limit=limit + sum(known))
-    fresh = [c for _, _, c in ranked if not known[c]][:limit]
-    return set(fresh) | {c for layer, _, c in ranked if known[c] and layer == 0} or {0}
+def _reference(points: Floats, front: Floats) -> Floats:
+    """The front's nadir and more: its ends count, since a wider front is worth having."""
+    ideal, nadir = front.min(axis=0), front.max(axis=0)
+    span = np.where(nadir > ideal, nadir - ideal, np.ptp(points, axis=0))
+    span = np.where(span > 0, span, np.where(nadir != 0, np.abs(nadir), 1.0))
+    return np.asarray(nadir + WIDER * span, dtype=np.float64)

@@ -1,10 +1,10 @@
 """A Gaussian process over the points of a choice space, for several outputs at once.
 
 Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006: prediction by algorithm 2.1, leave-one-out by
-equations 5.10 to 5.12. The kernel is a mixture of a linear one (costs add up over genes) and a product over genes. Every
-gene has a weight of its own, so that unimportant ones drop out; an ordinal gene has two, as a position and as a mere
-name, because numbers may stand for anything. Weights, mixture and noise have the largest posterior density under priors
-that expect many genes to matter a little (Hvarfner et al., "Vanilla Bayesian optimization performs great in high
+equations 5.10 to 5.12. The kernel is a mixture of a linear one (costs add up over genes) and a product over genes.
+Every gene has a weight of its own, so that unimportant ones drop out; an ordinal gene has two, as a position and as a
+mere name, because numbers may stand for anything. Weights, mixture and noise have the largest posterior density under
+priors that expect many genes to matter a little (Hvarfner et al., "Vanilla Bayesian optimization performs great in high
 dimensions", ICML 2024); the signal's variance is profiled out.
 """
 
@@ -207,9 +207,7 @@ def _cost(
 
 def _kernel_of(parameters: Floats, columns: Floats) -> Kernel:
     weights = columns @ np.exp(parameters[:-2])
-    return Kernel(
-        weights=weights, share=float(1 / (1 + np.exp(-parameters[-2]))), noise=float(np.exp(parameters[-1]))
-    )
+    return Kernel(weights=weights, share=float(1 / (1 + np.exp(-parameters[-2]))), noise=float(np.exp(parameters[-1])))
 
 
 def _squared_distances(a: Floats, b: Floats) -> Floats:

@@ -1,0 +1,146 @@
+"""What the results so far let one believe of other candidates' curves: scales, kernels and a process, from a ledger.
+
+A curve is believed as a curve: it is resampled to a fixed number of points along its first objective. Within an
+objective, the points of one candidate's curve are in doubt together.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from nas_service.front import Floats
+from nas_service.ranking import best_candidates
+from nas_service.search.ledger import Ledger
+from nas_service.search.scaling import Scale, fitted_scale
+from nas_service.search.surrogate import Features, GaussianProcess, Kernel, fitted_kernel
+
+LEARNT = 320  # results that are learnt from at most: the best, then evenly from the rest
+KERNEL_LEARNT = 160  # results that kernels are fitted to at most
+KERNEL_GROWTH = 1.25  # kernels are fitted anew when there are so many times more results
+CURVE_POINTS = 5
+NODES = ((-np.sqrt(3.0), 1 / 6), (0.0, 2 / 3), (np.sqrt(3.0), 1 / 6))  # Gauss and Hermite's, for normal integrals
+
+
+class Belief:
+    """Fitted on construction, to the results that `ledger` holds; a function of these alone.
+
+    Args:
+        ledger: at least two results.
+        features: of the space.
+        kernels: one for each objective, from `fitted_kernels`.
+    """
+
+    def __init__(self, ledger: Ledger, features: Features, kernels: list[Kernel]) -> None:
+        self._objectives = len(ledger.objectives)
+        chosen = learnt(ledger, count=ledger.told_count, limit=LEARNT)
+        x, y = _examples(ledger, features, chosen)
+        self._width = y.shape[1]
+        self._scales = _scales(x, y, features)
+        outputs = _scaled(y, self._scales)
+        per_output = [kernel for kernel in kernels for _ in range(self._width)]
+        self._process = GaussianProcess(x, outputs.reshape(len(x), -1), per_output)
+
+    @property
+    def taus(self) -> tuple[float, ...]:
+        """For each objective, the mean over the curve of Kendall's tau of results that were left out (-1 to 1)."""
+        taus = np.array(self._process.taus).reshape(self._objectives, self._width)
+        return tuple(float(tau) for tau in taus.mean(axis=1))
+
+    def expected(self, x: Floats) -> Floats:
+        """The expected curves (n, k, d) at features (n, f)."""
+        return self._curves(self._process.mean(x))
+
+    def at(self, x: Floats, normals: Floats, *, given: Floats | None = None) -> Floats:
+        """Curves (s, n, k, d) at features (n, f): so many deviations from the mean as `normals` (s, d) say.
+
+        Deviations are those that are left once the outcomes at features `given` (p, f) are known too.
+        """
+        mean, deviation = self._process.mean(x), self._process.deviation(x, given=given)
+        shifts = np.repeat(normals, self._width, axis=1)  # (s, d * k)
+        values = mean[None] + shifts[:, None, :] * deviation[None]
+        return self._curves(values.reshape(-1, mean.shape[1])).reshape(len(normals), len(x), self._width, -1)
+
+    def doubt(self, x: Floats) -> Floats:
+        """The median deviation (m,) of the process's outputs at features (n, f)."""
+        return np.asarray(np.median(self._process.deviation(x), axis=0), dtype=np.float64)
+
+    def shifted(self, x: Floats, by: Floats) -> Floats:
+        """The expected curves (n, k, d) at features (n, f), better by so much of the process's outputs (m,)."""
+        return self._curves(self._process.mean(x) - by)
+
+    def _curves(self, values: Floats) -> Floats:
+        """Curves (n, k, d) of the process's outputs (n, d * k)."""
+        parts = values.reshape(len(values), self._objectives, self._width)
+        return np.stack([scale.backward(parts[:, m]) for m, scale in enumerate(self._scales)], axis=2)
+
+
+def fitted_kernels(ledger: Ledger, features: Features, *, count: int) -> list[Kernel]:
+    """The likeliest kernel of each objective, by the first `count` results alone."""
+    x, y = _examples(ledger, features, learnt(ledger, count=count, limit=KERNEL_LEARNT))
+    outputs = _scaled(y, _scales(x, y, features))
+    return [fitted_kernel(x, _standardised(outputs[:, m]), features.groups) for m in range(y.shape[2])]
+
+
+def milestone(count: int, *, first: int) -> int:
+    """The last count of results, up to this one, at which kernels are fitted anew."""
+    reached = first
+    while (following := int(np.ceil(reached * KERNEL_GROWTH))) <= count:
+        reached = following
+    return reached
+
+
+def learnt(ledger: Ledger, *, count: int, limit: int) -> list[int]:
+    """The positions, ascending, of at most `limit` of the first `count` results: half the best, half evenly chosen."""
+    if count <= limit:
+        return list(range(count))
+    early = ledger.owners < count
+    best = [c for _, _, c in best_candidates(ledger.points[early], ledger.owners[early], limit=limit // 2)]
+    rest = sorted(set(range(count)) - set(best))
+    return sorted(best + [rest[i] for i in np.linspace(0, len(rest) - 1, limit - len(best)).astype(int)])
+
+
+def quadrature(objectives: int) -> tuple[Floats, Floats]:
+    """Nodes (s, d) and weights (s,) that integrate over a normal; one optimistic node beyond two objectives."""
+    if objectives > 2:
+        return np.full((1, objectives), -1.0), np.ones(1)
+    combined = list(itertools.product(NODES, repeat=objectives))
+    nodes = np.array([[node for node, _ in one] for one in combined])
+    return nodes, np.array([np.prod([weight for _, weight in one]) for one in combined])
+
+
+def _examples(ledger: Ledger, features: Features, chosen: list[int]) -> tuple[Floats, Floats]:
+    """Features (n, f) and resampled curves (n, k, d) of these results."""
+    told = ledger.told
+    starts = np.searchsorted(ledger.owners, np.arange(len(told) + 1))
+    curves = [ledger.points[starts[i] : starts[i + 1]] for i in chosen]
+    width = CURVE_POINTS if any(len(curve) > 1 for curve in curves) else 1
+    indexes = np.array([ledger.space.encode(told[i].x) for i in chosen])
+    return features.rows(indexes), np.array([_resampled(curve, width) for curve in curves])
+
+
+def _resampled(curve: Floats, width: int) -> Floats:
+    """`width` points of a curve (n, d) that is sorted by its first objective, evenly by rank, ends included."""
+    if width == 1:
+        return curve[:1]
+    return np.asarray(curve[np.round(np.linspace(0, len(curve) - 1, width)).astype(int)])
+
+
+def _scales(x: Floats, y: Floats, features: Features) -> list[Scale]:
+    """The likeliest scale of each objective under a plain kernel."""
+    count = int(features.groups.max()) + 1
+    plain = Kernel(weights=np.full(x.shape[1], 1.5 / count), share=0.5, noise=0.03)
+    centre = x.mean(axis=0)
+    covariance = plain.between(x, x, centre) + plain.noise * np.eye(len(x))
+    return [fitted_scale(y[:, :, m], covariance) for m in range(y.shape[2])]
+
+
+def _scaled(y: Floats, scales: list[Scale]) -> Floats:
+    """Curves (n, k, d) as (n, d, k) on their scales."""
+    return np.stack([scale.forward(y[:, :, m]) for m, scale in enumerate(scales)], axis=1)
+
+
+def _standardised(y: Floats) -> Floats:
+    spread = y.std(axis=0)
+    return np.asarray((y - y.mean(axis=0)) / np.where(spread > 0, spread, 1.0), dtype=np.float64)

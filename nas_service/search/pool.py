@@ -1,0 +1,115 @@
+"""The candidates that a surrogate is asked about: the whole space where it is small, else what evolves in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from nas_service.choice_space import ChoiceSpace
+from nas_service.front import Floats
+from nas_service.search.ledger import Ledger
+
+Indexes: TypeAlias = np.ndarray[Any, np.dtype[np.intp]]
+Score: TypeAlias = Callable[[Indexes], Floats]
+"""Points as indexes (n, genes) -> how promising each is (n,), larger is better."""
+
+LISTED = 50_000  # points of a space that are all looked at
+LISTED_FOLDED = 10_000  # the same where every point must be folded or checked, one by one
+GENERATIONS = 8
+OFFSPRING = 400
+OFFSPRING_FOLDED = 80
+KEPT = 100
+FRESH = 0.1  # of the offspring are drawn anew
+
+
+class Pool:
+    """New feasible candidates of a space, as indexes; what it remembers only saves work."""
+
+    def __init__(self, space: ChoiceSpace) -> None:
+        self._space = space
+        self._counts = np.array([len(values) for values in space.choices.values()])
+        self._ordinal = np.array([space.is_ordinal(name) for name in space.names])
+        self._plain = not (space.folds or space.constrained)
+        self._listed: tuple[list[str], Indexes] | None = None
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether all points of the space are looked at."""
+        return self._space.size <= (LISTED if self._plain else LISTED_FOLDED)
+
+    def listed(self, ledger: Ledger) -> Indexes:
+        """All points that the ledger has not heard of; only where `is_listed`."""
+        if self._plain:
+            known = np.array([self._space.encode(e.x) for e in ledger.entries]).reshape(-1, len(self._counts))
+            fresh = np.ones(self._space.size, dtype=bool)
+            fresh[np.ravel_multi_index(tuple(known.T), tuple(self._counts))] = False
+            return np.stack(np.unravel_index(np.flatnonzero(fresh), tuple(self._counts)), axis=1)
+        keys, indexes = self._catalogue()
+        return indexes[[key not in ledger for key in keys]]
+
+    def evolved(self, parents: Indexes, ledger: Ledger, score: Score, rng: np.random.Generator) -> Indexes:
+        """Points that the ledger has not heard of, found by a genetic search for a high score from these parents."""
+        kept = self._allowed(np.vstack([self._drawn(2 * KEPT, rng), self._mutants(parents, KEPT, rng)]), ledger)
+        if not len(kept):
+            return kept
+        values = score(kept)
+        for _ in range(GENERATIONS):
+            order = np.argsort(-values, kind="stable")[:KEPT]
+            kept, values = kept[order], values[order]
+            children = self._allowed(self._children(np.vstack([kept, parents]), rng), ledger, beside=kept)
+            if len(children):
+                kept, values = np.vstack([kept, children]), np.concatenate([values, score(children)])
+        return kept
+
+    def _children(self, parents: Indexes, rng: np.random.Generator) -> Indexes:
+        count = OFFSPRING if self._plain else OFFSPRING_FOLDED
+        # the better a parent the earlier it stands: the lesser of two draws is a tournament
+        first, second = (rng.integers(len(parents), size=(count, 2)).min(axis=1) for _ in range(2))
+        mixed = np.where(rng.random((count, len(self._counts))) < 0.5, parents[first], parents[second])
+        children = np.where(rng.random((count, 1)) < 0.6, mixed, parents[first])
+        return np.vstack([self._mutants(children, count, rng), self._drawn(int(FRESH * count), rng)])
+
+    def _mutants(self, parents: Indexes, count: int, rng: np.random.Generator) -> Indexes:
+        """`count` points near the parents: each gene changes with probability 1/genes, at least one."""
+        points = np.resize(parents, (count, len(self._counts)))
+        movable = np.flatnonzero(self._counts > 1)
+        if not len(movable):
+            return points
+        changed = (rng.random(points.shape) < 1 / len(movable)) & (self._counts > 1)
+        changed[np.arange(count), rng.choice(movable, size=count)] = True
+        steps = points + np.where(rng.random(points.shape) < 0.5, 1, -1)
+        adjacent = np.where((steps < 0) | (steps >= self._counts), 2 * points - steps, steps)
+        shifted = (points + rng.integers(1, np.maximum(self._counts, 2), size=points.shape)) % self._counts
+        near = self._ordinal & (self._counts > 1) & (rng.random(points.shape) < 0.5)
+        return np.where(changed, np.where(near, adjacent, shifted), points)
+
+    def _drawn(self, count: int, rng: np.random.Generator) -> Indexes:
+        return rng.integers(self._counts, size=(count, len(self._counts)))
+
+    def _allowed(self, points: Indexes, ledger: Ledger, *, beside: Indexes | None = None) -> Indexes:
+        """The new, feasible and folded ones of these points, each once, and none that is among `beside`."""
+        seen = set() if beside is None else {tuple(row) for row in beside.tolist()}
+        allowed = []
+        for row in points.tolist():
+            if tuple(row) in seen:
+                continue
+            seen.add(tuple(row))
+            key, point = self._space.resolve(self._space.decode(row))
+            if key in ledger:
+                continue
+            folded = row if self._plain else self._space.encode(point)
+            if self._plain or (tuple(folded) == tuple(row) or tuple(folded) not in seen):
+                if self._space.is_feasible(point):
+                    allowed.append(folded)
+                    seen.add(tuple(folded))
+        return np.array(allowed, dtype=np.intp).reshape(-1, len(self._counts))
+
+    def _catalogue(self) -> tuple[list[str], Indexes]:
+        """Every feasible phenotype of the space with its folded point."""
+        if self._listed is None:
+            found = dict(self._space.resolve(x) for x in self._space.enumerate())
+            kept = {key: self._space.encode(x) for key, x in found.items() if self._space.is_feasible(x)}
+            self._listed = list(kept), np.array(list(kept.values()), dtype=np.intp).reshape(-1, len(self._counts))
+        return self._listed
