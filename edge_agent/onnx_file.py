@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edge_agent.errors import ModelRefusedError
+from edge_agent.records import Artifact
 
 _MESSAGES: dict[str, dict[int, str]] = {
     "model": {7: "graph", 25: "function"},
@@ -31,11 +32,13 @@ def check_model_file(path: Path) -> None:
     """Return if the file is a complete ONNX model with all its tensors inside.
 
     Raises:
-        ModelRefusedError: If it is truncated, no ONNX, or points to external data.
+        ModelRefusedError: If it is truncated, oversized, no ONNX, or points to external data.
     """
     size = path.stat().st_size
     if size == 0:
         raise ModelRefusedError("the model file is empty; export it again")
+    if size > Artifact.MAX_BYTES:
+        raise ModelRefusedError(f"the model file has {size} bytes but may have {Artifact.MAX_BYTES} at most; shrink it")
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         found_graph = False
         for number, kind, start, end in _fields(data, 0, size):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from edge_agent.records import Heartbeat, Lease, Result, RuntimeSettings
+from edge_agent.records import Heartbeat, Lease, Result, RuntimeSettings, Tier
 from nas_service.errors import InvalidRequestError
 from nas_service.measurement import RequestStatus
 
@@ -79,6 +79,7 @@ class PendingRequest:
     measurement_key: str
     board_class: str
     model_sha256: str
+    tier: Tier = "screen"
     settings: RuntimeSettings = field(default_factory=RuntimeSettings)
     priority: int = 0
     created_at: float = 0.0

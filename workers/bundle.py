@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from edge_agent.records import BundleFile, InputSpec, Manifest, Variant
 from nas_service.curve import Curve
+from workers.archive import npy_bytes, zip_bytes
 from workers.data.dataset import Dataset
 from workers.data.splits import Splits
 from workers.evaluation import Outputs
@@ -31,18 +29,21 @@ from workers.operating_points import DEFAULT, Costs, operating_points
 from workers.quantize.choice import Int8Config
 from workers.quantize.form import Form, Precision, compare_forms, float_form, int8_form
 from workers.routing.choice import Routing, RoutingOptions
+from workers.stream_pack import pack_bytes
 
 PARITY_IMAGES = 64
 FILES: dict[Precision, tuple[str, str, str]] = {
     "fp32": ("little.onnx", "big.onnx", "parity.npz"),
     "int8": ("little.int8.onnx", "big.int8.onnx", "parity.int8.npz"),
 }
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can hold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
-    """A bundle's zip, its manifest, its graphs by half, the curves behind its figures, and notes for the user."""
+    """A bundle's zip, its manifest, its graphs by half, the curves behind its figures, and notes for the user.
+
+    `packs` holds what boards measure each precision's pair whole from, if that was asked for.
+    """
 
     data: bytes = field(repr=False)
     manifest: Manifest
@@ -50,6 +51,7 @@ class Bundle:
     calibration: Curve = field(repr=False)
     test: Curve = field(repr=False)
     notes: tuple[str, ...] = ()
+    packs: dict[str, bytes] = field(default_factory=dict, repr=False)
 
 
 def build_bundle(
@@ -63,6 +65,7 @@ def build_bundle(
     int8: Int8Config | None = None,
     costs: Mapping[str, tuple[float, float]] | None = None,
     provenance: Mapping[str, Any] | None = None,
+    packs: bool = False,
 ) -> Bundle:
     """Return the bundle of a recalibrated `pair`.
 
@@ -77,6 +80,7 @@ def build_bundle(
         costs: Objective, such as `latency_ms@rpi5`, to the little's cost and what the tail adds; `macs` is known here.
             Those of int8 are not known: the figures given are the float graphs'.
         provenance: Job, seed and whatever else says where the pair came from; JSON-able.
+        packs: Whether to make pair packs too.
 
     Raises:
         UncalibratedError: the pair has no BatchNorm statistics.
@@ -98,13 +102,24 @@ def build_bundle(
     text = json.dumps(manifest.to_dict(), indent=2, sort_keys=True, allow_nan=False).encode()
     exact = forms[0]
     return Bundle(
-        data=_zip({"bundle.json": text, **files}),
+        data=zip_bytes({"bundle.json": text, **files}),
         manifest=manifest,
         models={"little": exact.graphs.little, "big": exact.graphs.big},
         calibration=exact.routing.calibration.curve,
         test=tested["fp32"].scored(exact.routing.router).curve,
         notes=tuple(dict.fromkeys(note for form in forms for note in (*form.routing.notes, *form.notes))),
+        packs=_packs(forms, manifest, dataset, splits) if packs else {},
     )
+
+
+def _packs(forms: Sequence[Form], manifest: Manifest, dataset: Dataset, splits: Splits) -> dict[str, bytes]:
+    """Return pair packs by precision, at the default operating point without what it costs: that is to be measured."""
+    found: dict[str, bytes] = {}
+    for form, variant in zip(forms, manifest.variants, strict=True):
+        point = next(p for p in variant.operating_points if p.name == manifest.default_operating_point)
+        bare = replace(point, calibration=replace(point.calibration, expected_cost={}, worst_cost={}), test=None)
+        found[form.precision] = pack_bytes(form, bare, dataset, splits, spec=manifest.input)
+    return found
 
 
 def _costs(form: Form, pair: Pair, measured: Costs | None) -> Costs:
@@ -186,24 +201,7 @@ def _parity(images: Tensor, outputs: Outputs, routing: Routing) -> bytes:
         "scores": scores[chosen].astype(np.float32),
         "routes": scored.escalated(routing.thresholds[DEFAULT])[chosen].astype(np.uint8),
     }
-    return _zip({f"{name}.npy": _npy(array) for name, array in arrays.items()})
-
-
-def _npy(array: NDArray[Any]) -> bytes:
-    buffer = io.BytesIO()
-    np.lib.format.write_array(buffer, array, allow_pickle=False)
-    return buffer.getvalue()
-
-
-def _zip(files: Mapping[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", compression=zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
-        for name, data in files.items():
-            info = zipfile.ZipInfo(name, date_time=_EPOCH)
-            info.compress_type = zipfile.ZIP_DEFLATED
-            info.external_attr = 0o644 << 16
-            archive.writestr(info, data)
-    return buffer.getvalue()
+    return zip_bytes({f"{name}.npy": npy_bytes(array) for name, array in arrays.items()})
 
 
 def _versions() -> dict[str, str]:

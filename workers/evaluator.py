@@ -68,6 +68,7 @@ class FinalistReport:
         calibration_curve: `Curve.to_bytes`.
         test_curve: `Curve.to_bytes`.
         notes: What was asked for and could not be had, in words.
+        packs: Pair packs by precision, if they were asked for.
         seconds: `fine_tune`, `bundle` and `total`.
     """
 
@@ -80,6 +81,7 @@ class FinalistReport:
     calibration_curve: bytes | None = field(default=None, repr=False)
     test_curve: bytes | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
+    packs: dict[str, bytes] = field(default_factory=dict, repr=False)
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -92,12 +94,14 @@ class Finishing:
         tuning: How to fine-tune; None keeps the supernet's weights.
         routing: What is fitted beside the usual thresholds; None: the defaults.
         int8: How the int8 variant is made; None: there is none.
+        packs: Whether boards are to measure the pair whole.
     """
 
     router: str
     tuning: TrainConfig | None = None
     routing: RoutingOptions | None = None
     int8: Int8Config | None = None
+    packs: bool = False
 
 
 class EvaluatorCore:
@@ -198,6 +202,7 @@ class EvaluatorCore:
                 int8=finishing.int8,
                 costs=costs,
                 provenance=origin,
+                packs=finishing.packs,
             )
         except Exception as error:
             return FinalistReport(status="failed", error=_reason(error))
@@ -211,6 +216,7 @@ class EvaluatorCore:
             calibration_curve=bundle.calibration.to_bytes(),
             test_curve=bundle.test.to_bytes(),
             notes=bundle.notes,
+            packs=bundle.packs,
             seconds={"fine_tune": tuned - started, "bundle": finished - tuned, "total": finished - started},
         )
 

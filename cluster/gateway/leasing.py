@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 
-from edge_agent.records import Lease, Result, RuntimeSettings
+from edge_agent.records import Lease, Result, RuntimeSettings, Tier
+from edge_agent.tiers import TIERS, longest_s
 from nas_service.fleet import PendingRequest, Settlement, StandingLease
 from nas_service.measurement import RequestStatus
 
@@ -84,9 +85,15 @@ def ttl_s(*, quiet_s: float = 0.0) -> float:
     return max(TTL_S, quiet_s + QUIET_MARGIN_S)
 
 
-def deadline(granted_at: float, *, settings: RuntimeSettings, position: int) -> float:
+def measure_s(settings: RuntimeSettings, *, tier: Tier) -> float:
+    """Return how long a lease's measurement may take: what its class allows, or what its tier needs if that is more."""
+    return max(settings.measure_timeout_s, longest_s(tier))
+
+
+def deadline(granted_at: float, *, settings: RuntimeSettings, tier: Tier = "screen", position: int) -> float:
     """Return when a lease is over even if the board still talks; `position` 1 waits for the lease at position 0."""
-    one_s = settings.prepare_timeout_s + settings.measure_timeout_s + DEADLINE_MARGIN_S
+    prepare_s = TIERS[tier].processes * settings.prepare_timeout_s
+    one_s = prepare_s + measure_s(settings, tier=tier) + DEADLINE_MARGIN_S
     return granted_at + (position + 1) * max(one_s, TTL_S)
 
 

@@ -168,8 +168,8 @@ class Mailroom:
         lease = self._fleet.leases.grant(
             grant.measurement_key,
             board=grant.board,
-            ttl_s=leasing.ttl_s(quiet_s=request.settings.measure_timeout_s),
-            deadline=leasing.deadline(now, settings=request.settings, position=grant.position),
+            ttl_s=leasing.ttl_s(quiet_s=leasing.measure_s(request.settings, tier=request.tier)),
+            deadline=leasing.deadline(now, settings=request.settings, tier=request.tier, position=grant.position),
             now=now,
             holding_limit=leasing.HOLDING_LIMIT,
         )

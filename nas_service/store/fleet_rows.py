@@ -55,6 +55,7 @@ def pending_of(row: RowMapping, tried: frozenset[str]) -> PendingRequest:
         board_class=row["board_class"],
         settings=RuntimeSettings.from_dict(row["settings"]),
         model_sha256=row["model_sha256"],
+        tier=row["tier"],
         priority=row["priority"],
         created_at=row["created_at"],
         not_before=row["not_before"],
