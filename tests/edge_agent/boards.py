@@ -9,7 +9,8 @@ def tree(root: Path, files: dict[str, str]) -> Path:
     """Write `files` below `root` and return it."""
     for name, content in files.items():
         path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True)
         path.write_text(content)
     return root
 
@@ -69,3 +70,34 @@ def jetson(root: Path, *, events: int = 0) -> Path:
             "sys/class/hwmon/hwmon3/oc1_event_cnt": f"{events}\n",
         },
     )
+
+
+RECORDINGS = Path(__file__).parent.parent / "recordings"
+
+
+def recorded(root: Path, name: str) -> Path:
+    """Lay out tests/recordings/NAME.tree below `root` and return it."""
+    files = {}
+    for line in (RECORDINGS / f"{name}.tree").read_text().splitlines():
+        path, is_link, target = line.partition(" -> ")
+        if is_link:
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).symlink_to(target)
+        elif not line.startswith("#"):
+            path, _, content = line.partition(" =")
+            files[path] = content.strip().replace("\\0", "\0") + "\n"
+    return tree(root, files)
+
+
+def firmware_program(root: Path, answers: dict[str, str], *, name: str = "vcgencmd") -> tuple[str, ...]:
+    """Write a program that answers like vcgencmd, each command from a file, and return how to call it."""
+    for command, answer in answers.items():
+        tree(root, {f"{name}-answers/{command}": answer})
+    script = 'f="$0-answers/$*"; [ -f "$f" ] || { echo "error=1 error_msg=\\"Command not registered\\""; exit 255; }\n'
+    tree(root, {name: f'{script}cat "$f"\n'})
+    return ("/bin/sh", str(root / name))
+
+
+def pmic_text() -> str:
+    """What a Raspberry Pi 5's firmware answers to pmic_read_adc."""
+    return (RECORDINGS / "pmic_read_adc.txt").read_text()
