@@ -18,6 +18,7 @@ from edge_agent.errors import ArtifactError, BadUsageError, EdgeError, LinkError
 from edge_agent.fingerprint import read_fingerprint
 from edge_agent.health import read_health
 from edge_agent.home import BoardConfig, Home
+from edge_agent.identity import key_blob, key_sha256
 from edge_agent.lifetime import StopSignal
 from edge_agent.mailbox import Mailbox, open_mailbox
 from edge_agent.records import AgentSettings, Heartbeat, Lease, RecordError, Result
@@ -29,6 +30,7 @@ from edge_agent.work import answer, measure_lease, refusal
 log = logging.getLogger("edge_agent")
 
 _RESEND_S = 30.0
+_REREAD_S = 10.0
 _MAX_REFUSALS = 5
 _MAX_STARTS = 2
 
@@ -68,7 +70,7 @@ class Agent:
         self._settings: AgentSettings | None = None
         self._server_ahead_s = 0.0
         self._sent_at: dict[str, float] = {}
-        self._bad_leases: set[str] = set()
+        self._bad_leases: dict[str, float] = {}
         self._beat_at = float("-inf")
         self._worked_at = float("-inf")
         self._fingerprint = read_fingerprint()
@@ -90,6 +92,8 @@ class Agent:
                 self._wait_after(error)
             except LinkError as error:
                 self._wait_after(error)
+            except OSError as error:  # a full disk, most likely: what was not written will be done again
+                self._wait_after(EdgeError(f"{self._home.root}: {error.strerror or error}; free space there"))
 
     def _find_sensor(self) -> EnergySensor | None:
         """Return the board's sensor; with options that cannot be used there is no energy, and the agent goes on."""
@@ -120,11 +124,16 @@ class Agent:
         finally:
             mailbox.close()
 
-    def _begin_connection(self, mailbox: Mailbox) -> None:
+    def _read_settings(self, mailbox: Mailbox) -> None:
         try:
             self._settings = mailbox.read_settings()
         except RecordError as error:
             raise LinkError(f"the gateway's settings cannot be used: {error}") from None
+        self._home.announce_host_key(self._settings.next_host_key)
+
+    def _begin_connection(self, mailbox: Mailbox) -> None:
+        self._read_settings(mailbox)
+        assert self._settings is not None
         self._server_ahead_s = self._settings.host_unix_s - time.time()
         self._beat(mailbox)
         self._sent_at.clear()
@@ -137,10 +146,11 @@ class Agent:
         for result_id in inbox.acknowledged:
             self._take_acknowledgement(mailbox, result_id)
         self._send_pending(mailbox)
-        self._bad_leases &= set(inbox.lease_ids)
+        again_before = time.monotonic() - _REREAD_S
+        self._bad_leases = {k: at for k, at in self._bad_leases.items() if k in inbox.lease_ids and at > again_before}
         lease = self._next_lease(mailbox, inbox.lease_ids)
         if lease is None:
-            self._beat_if_due(mailbox)
+            self._beat_if_due(mailbox, look=True)
             return False
         self._work_on(mailbox, lease)
         self._worked_at = time.monotonic()
@@ -175,7 +185,7 @@ class Agent:
                 lease = mailbox.read_lease(lease_id)
             except RecordError as error:
                 log.error("lease %s is not readable and is left alone: %s", lease_id, error)
-                self._bad_leases.add(lease_id)
+                self._bad_leases[lease_id] = time.monotonic()
                 continue
             if lease is not None and self._is_ours(lease):
                 leases.append(lease)
@@ -235,15 +245,19 @@ class Agent:
             else:
                 self._beat_if_due(mailbox, state="measuring", lease=lease)
 
-    def _beat_if_due(self, mailbox: Mailbox, *, state: str = "idle", lease: Lease | None = None) -> None:
+    def _beat_if_due(
+        self, mailbox: Mailbox, *, state: str = "idle", lease: Lease | None = None, look: bool = False
+    ) -> None:
         assert self._settings is not None
         if time.monotonic() - self._beat_at >= self._settings.heartbeat_s:
+            if look:
+                self._read_settings(mailbox)
             self._beat(mailbox, state=state, lease=lease)
 
     def _beat(
         self, mailbox: Mailbox, *, state: str = "idle", lease: Lease | None = None, quiet_s: float | None = None
     ) -> None:
-        now = time.time()
+        now, announced = time.time(), self._home.next_host_key()
         heartbeat = Heartbeat.from_dict(
             {
                 "board": self._config.board,
@@ -253,6 +267,7 @@ class Agent:
                 "quiet_until_unix_s": None if quiet_s is None else now + self._server_ahead_s + quiet_s,
                 "lease_id": lease.lease_id if lease else None,
                 "agent_version": __version__,
+                "next_host_key_sha256": None if announced is None else key_sha256(key_blob(announced)),
                 "fingerprint": self._fingerprint,
                 "health": read_health(),
             }

@@ -48,6 +48,9 @@ def _parser() -> argparse.ArgumentParser:
     enroll.add_argument("address", metavar="HOST[:PORT]")
     enroll.add_argument("code", metavar="CODE", help="from `nas board add` on the service's machine")
 
+    move = commands.add_parser("move", parents=[shared], help="reach the same gateway at another address")
+    move.add_argument("address", metavar="HOST[:PORT]")
+
     run = commands.add_parser("run", parents=[shared], help="serve measurements until stopped")
     run.add_argument("--local", action="store_true", help="this machine also runs the service; results say so")
 
@@ -89,6 +92,14 @@ def _enroll(options: argparse.Namespace) -> int:
     print(f"enrolled as {config.board} (class {config.board_class}) at {config.host}:{config.port}")
     where = f" --home {options.home}" if options.home else ""
     print(f"start the agent with: nas-edge run{where}", file=sys.stderr)
+    return 0
+
+
+def _move(options: argparse.Namespace) -> int:
+    from edge_agent.enroll import move
+
+    config = move(Home.at(options.home), address=options.address)
+    print(f"{config.board} now reaches its gateway at {config.host}:{config.port}; restart the agent")
     return 0
 
 
@@ -151,4 +162,4 @@ def _predict(options: argparse.Namespace) -> int:
     return 0
 
 
-COMMANDS = {"enroll": _enroll, "run": _run, "doctor": _doctor, "measure": _measure, "predict": _predict}
+COMMANDS = {"enroll": _enroll, "move": _move, "run": _run, "doctor": _doctor, "measure": _measure, "predict": _predict}

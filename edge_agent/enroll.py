@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 import re
 import time
@@ -13,7 +14,7 @@ from edge_agent.files import write_whole
 from edge_agent.home import BoardConfig, Home
 from edge_agent.identity import ensure_key
 from edge_agent.link import Link, Server, link_errors, open_link
-from edge_agent.mailbox import write_remote
+from edge_agent.mailbox import open_mailbox, write_remote
 from edge_agent.records import EnrolmentAnswer, EnrolmentCode, EnrolmentRequest, RecordError
 
 USER = "enroll"
@@ -67,6 +68,21 @@ def enroll(home: Home, *, address: str, code: str, fingerprint: dict[str, Any]) 
         raise RefusedError(f"the gateway refused this board: {answer.reason or 'it gave no reason'}")
     write_whole(home.host_key_path, (link.host_key_line + "\n").encode())
     config = BoardConfig(host=host, port=port, board=answer.board, board_class=answer.board_class)
+    home.save_config(config)
+    return config
+
+
+def move(home: Home, *, address: str) -> BoardConfig:
+    """Let an enrolled home reach its gateway at another address; it must accept this board and show the pinned key.
+
+    Raises:
+        BadUsageError: If the address is malformed.
+        NotEnrolledError: If this home belongs to no gateway.
+        EdgeError: As `open_mailbox`; nothing is changed then.
+    """
+    host, port = parse_address(address)
+    config = dataclasses.replace(home.config(), host=host, port=port)
+    open_mailbox(home, config).close()
     home.save_config(config)
     return config
 

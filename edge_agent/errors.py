@@ -35,6 +35,10 @@ class LinkError(EdgeError):
     """The connection failed or broke: try again later."""
 
 
+class ForbiddenError(LinkError):
+    """The server is there and lets this file not be written: try again later, as after any broken link."""
+
+
 class ArtifactError(EdgeError):
     """An artefact could not be had as announced, even on a second try: answer the lease as an infra fault."""
 

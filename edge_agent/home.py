@@ -57,6 +57,11 @@ class Home:
         return self.root / "host_key.pub"
 
     @property
+    def next_host_key_path(self) -> Path:
+        """The key that the gateway has said it will show instead; absent unless it is changing keys."""
+        return self.root / "next_host_key.pub"
+
+    @property
     def cache_path(self) -> Path:
         """Artefacts by their SHA-256."""
         return self.root / "cache"
@@ -119,6 +124,24 @@ class Home:
     def host_key(self) -> str:
         """Return the pinned host key: `TYPE BASE64`."""
         return self.host_key_path.read_text().strip()
+
+    def next_host_key(self) -> str | None:
+        """Return the key that the gateway has announced, or None."""
+        try:
+            return self.next_host_key_path.read_text().strip() or None
+        except FileNotFoundError:
+            return None
+
+    def announce_host_key(self, line: str | None) -> None:
+        """Keep the key that the gateway announces over a connection with the pinned one; None withdraws it."""
+        if line is None or line == self.host_key():
+            self.next_host_key_path.unlink(missing_ok=True)
+        elif line != self.next_host_key():
+            write_whole(self.next_host_key_path, (line + "\n").encode())
+
+    def adopt_host_key(self) -> None:
+        """Pin the announced key in place of the old one."""
+        self.next_host_key_path.replace(self.host_key_path)
 
     def next_start(self) -> int:
         """Count one more start of the agent and return the count; a damaged counter begins again at 1."""

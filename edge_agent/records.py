@@ -42,6 +42,7 @@ EnergyScope = Literal["package", "module", "board_input", "wall"]
 SensorFaultKind = Literal["vanished", "forbidden", "not_a_number", "implausible", "failing", "stalled", "uncovered"]
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_HOST_KEY = re.compile(r"ssh-ed25519 AAAA[A-Za-z0-9+/]{64}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 R = TypeVar("R", bound="Record")
@@ -428,7 +429,10 @@ class Result(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat(Record):
-    """What a board says of itself every 10 s; `quiet_until_unix_s` announces the silence of a timed window."""
+    """What a board says of itself every 10 s; `quiet_until_unix_s` announces the silence of a timed window.
+
+    `next_host_key_sha256` is of the key that the gateway has announced and that the board will accept from now on.
+    """
 
     version: int = PROTOCOL_VERSION
     board: str
@@ -438,13 +442,17 @@ class Heartbeat(Record):
     quiet_until_unix_s: float | None = None
     lease_id: str | None = None
     agent_version: str
+    next_host_key_sha256: str | None = None
     fingerprint: dict[str, Any] = dataclasses.field(default_factory=dict)
     health: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentSettings(Record):
-    """/agent.json: what the gateway tells a board about time, protocol and its class."""
+    """/agent.json: what the gateway tells a board about time, protocol and its class.
+
+    `next_host_key` is the line of the host key that the gateway will show before long; None while it changes none.
+    """
 
     version: int = PROTOCOL_VERSION
     board: str
@@ -452,7 +460,12 @@ class AgentSettings(Record):
     host_unix_s: float
     poll_s: float = 1.0
     heartbeat_s: float = 10.0
+    next_host_key: str | None = None
     settings: RuntimeSettings = RuntimeSettings()
+
+    def __post_init__(self) -> None:
+        if self.next_host_key is not None and not _HOST_KEY.fullmatch(self.next_host_key):
+            raise RecordError(f"next_host_key is {self.next_host_key[:40]!r} but must be `ssh-ed25519 AAAA...`")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,8 @@ from nas_service.errors import InvalidRequestError
 from nas_service.store.files import FileStore
 
 
-def place(files: FileStore, sha256: str, target: Path) -> None:
-    """Put the file with this hash at `target`, checked, and whole from its first moment.
+def place(files: FileStore, sha256: str, target: Path, *, mode: int | None = None) -> None:
+    """Put the file with this hash at `target`, checked, and whole from its first moment; with a `mode`, as a copy.
 
     Raises:
         NotFoundError: The store has no such file.
@@ -21,7 +21,9 @@ def place(files: FileStore, sha256: str, target: Path) -> None:
     try:
         source = files.path(sha256)
     except InvalidRequestError:  # the store is not on this machine
-        write_whole(target, files.get(sha256))
+        source = None
+    if source is None or mode is not None:  # a link would carry the store's owner and mode with it
+        write_whole(target, files.get(sha256), mode=mode)
         return
     draft = target.with_name(f".{target.name}.part")
     draft.unlink(missing_ok=True)

@@ -1,4 +1,8 @@
-"""Every path of the gateway in one place: the host key, the fixed port, the boards' mailboxes."""
+"""Every path of the gateway in one place: the host key, the fixed port, the boards' mailboxes.
+
+A mailbox lies in the gateway's own folder, or, where `openssh/mailbox.sh` has put it, in a chroot of OpenSSH. There the
+root belongs to root, so that the gateway's and the board's own files lie where each of them may write.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,10 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Mailbox:
-    """One board's folder, which is the root that the board sees."""
+    """One board's folder, which is the root that the board sees; `chroot` if OpenSSH serves it."""
 
     root: Path
+    chroot: bool = False
 
     @property
     def artifacts(self) -> Path:
@@ -35,8 +40,8 @@ class Mailbox:
 
     @property
     def agent(self) -> Path:
-        """What the gateway tells the board about time and settings."""
-        return self.root / "agent.json"
+        """What the gateway tells the board about time and settings; a chroot has a link to it in its root."""
+        return (self.inbox if self.chroot else self.root) / "agent.json"
 
     def lease(self, lease_id: str) -> Path:
         """The file of one lease."""
@@ -46,17 +51,34 @@ class Mailbox:
         """The file that tells the board that a result has arrived."""
         return self.inbox / f"ack-{result_id}.json"
 
+    @property
+    def file_mode(self) -> int | None:
+        """The mode of files that the board is to read through its group; None where the gateway itself serves them."""
+        return 0o640 if self.chroot else None
+
     def make(self) -> None:
-        """Make the folders that are not there yet."""
+        """Make the folders that are not there yet; those of a chroot are made by its script, with their owners."""
+        if self.chroot:
+            return
         for folder in (self.artifacts, self.inbox, self.outbox):
             folder.mkdir(parents=True, exist_ok=True)
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayFolders:
-    """The gateway's part of NAS_HOME."""
+    """The gateway's part of NAS_HOME; `chroots` is where OpenSSH's mailboxes lie, if there are any."""
 
     root: Path
+    chroots: Path | None = None
+
+    @classmethod
+    def at(cls, root: Path) -> GatewayFolders:
+        """Return the folders at `root`, with the chroots that the file `openssh` in it names."""
+        try:
+            text = (root / "openssh").read_text().strip()
+        except FileNotFoundError:
+            text = ""
+        return cls(root, chroots=Path(text) if text else None)
 
     @property
     def host_key(self) -> Path:
@@ -85,13 +107,17 @@ class GatewayFolders:
 
     def mailbox(self, board: str) -> Mailbox:
         """Return the mailbox of `board`, a name that has passed `check_name`."""
+        if self.chroots is not None and (self.chroots / board / "inbox").is_dir():
+            return Mailbox(self.chroots / board, chroot=True)
         return Mailbox(self.boards / board)
 
 
-def write_whole(path: Path, data: bytes, *, sync: bool = True) -> None:
+def write_whole(path: Path, data: bytes, *, sync: bool = True, mode: int | None = None) -> None:
     """Write `data` so that a reader sees all of it or none: a temporary file, flushed if `sync`, moved over `path`."""
     draft = path.with_name(f".{path.name}.part")
     with draft.open("wb") as file:
+        if mode is not None:
+            os.fchmod(file.fileno(), mode)
         file.write(data)
         file.flush()
         if sync:

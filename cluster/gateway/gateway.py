@@ -90,7 +90,7 @@ class Gateway:
             start_timeout_s: How long to wait for a predecessor to let go of the home and the port.
         """
         self._home, self._store, self._bind, self._wanted_port = home, store, bind, port
-        self._folders = GatewayFolders(home.gateway)
+        self._folders = GatewayFolders.at(home.gateway)
         self._limits, self._start_timeout_s = limits, start_timeout_s
         self._lock = GatewayLock(self._folders.lock)
         self._loop = asyncio.new_event_loop()

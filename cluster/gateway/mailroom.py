@@ -84,7 +84,7 @@ class Mailroom:
             except FileNotFoundError:
                 continue
             stamp = (status.st_mtime_ns, status.st_ino)
-            if self._heartbeats.get(board.name) == stamp:
+            if self._heartbeats.get(board.name) == stamp or status.st_size == 0:  # empty before a chroot's first
                 continue
             self._heartbeats[board.name] = stamp
             if (beat := _heartbeat(path, board.name)) is not None:
@@ -181,7 +181,12 @@ class Mailroom:
         """Lay the request's file into the mailbox, checked; without it the request fails and nobody waits for it."""
         mailbox.make()
         try:
-            artifacts.place(self._files, request.model_sha256, mailbox.artifacts / request.model_sha256)
+            artifacts.place(
+                self._files,
+                request.model_sha256,
+                mailbox.artifacts / request.model_sha256,
+                mode=mailbox.file_mode,
+            )
         except (CorruptFileError, NotFoundError) as error:
             log.error("request %s fails: %s", request.measurement_key[:16], error)
             cause = f"the model file cannot be handed out: {error}; export it again and ask anew"
@@ -203,16 +208,17 @@ class Mailroom:
         for lease in held:
             target = mailbox.artifacts / lease.model.sha256
             if not target.exists():
-                self._place_again(lease, target)
-            if not mailbox.lease(lease.lease_id).exists():
-                write_whole(mailbox.lease(lease.lease_id), lease.to_json().encode())
+                self._place_again(lease, target, mode=mailbox.file_mode)
+            text = lease.to_json().encode()
+            if _size(mailbox.lease(lease.lease_id)) != len(text):  # absent, or cut short by a failing disk
+                write_whole(mailbox.lease(lease.lease_id), text, mode=mailbox.file_mode)
         wanted = {mailbox.lease(lease.lease_id).name for lease in held}
         _sweep(mailbox.inbox, lambda name: name.startswith("lease-") and name not in wanted)
         _sweep(mailbox.artifacts, lambda name: name not in wanted_files)
 
-    def _place_again(self, lease: Lease, target: Path) -> None:
+    def _place_again(self, lease: Lease, target: Path, *, mode: int | None) -> None:
         try:
-            artifacts.place(self._files, lease.model.sha256, target)
+            artifacts.place(self._files, lease.model.sha256, target, mode=mode)
         except NasError as error:  # the board finds it absent and says so; its lease is then settled
             log.error("artefact of lease %s: %s", lease.lease_id, error)
 
@@ -228,7 +234,7 @@ class Mailroom:
         record = AgentSettings(
             board=board.name, board_class=board.board_class, host_unix_s=now, settings=board_class.settings
         )
-        write_whole(mailbox.agent, record.to_json().encode(), sync=False)
+        write_whole(mailbox.agent, record.to_json().encode(), sync=False, mode=mailbox.file_mode)
 
     def _tidy(self, boards: Sequence[Board]) -> None:
         """Once a minute: drop old acknowledgements and abandoned uploads, and the folders of removed boards."""
@@ -239,7 +245,7 @@ class Mailroom:
         for board in boards:
             mailbox = self._folders.mailbox(board.name)
             _sweep(mailbox.inbox, lambda name: name.startswith("ack-"), older_than=now - ACK_KEPT_S)
-            _sweep(mailbox.outbox, lambda name: name.endswith(".part"), older_than=now - PART_KEPT_S)
+            _sweep(mailbox.outbox, lambda name: not name.endswith(".json"), older_than=now - PART_KEPT_S)
         known = {board.name for board in boards}
         _sweep_folders(self._folders.boards, lambda name: name not in known, older_than=now - PART_KEPT_S)
         _sweep_folders(self._folders.enrolments, lambda name: True, older_than=now - ACK_KEPT_S)
@@ -275,7 +281,14 @@ def _heartbeat(path: Path, board: str) -> Heartbeat | None:
 
 def _acknowledge(mailbox: Mailbox, result_id: str, *, reason: str | None) -> None:
     answer = Acknowledgement(result_id=result_id, stored=reason is None, reason=reason)
-    write_whole(mailbox.acknowledgement(result_id), answer.to_json().encode())
+    write_whole(mailbox.acknowledgement(result_id), answer.to_json().encode(), mode=mailbox.file_mode)
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
 
 
 def _sweep(folder: Path, unwanted: Callable[[str], bool], *, older_than: float | None = None) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.gateway.permission import RESULT_LIMIT_BYTES
+from cluster.gateway.permission import OUTBOX_LIMIT_FILES, RESULT_LIMIT_BYTES
 from edge_agent.records import RecordError, Result, check_name
 
 _SUFFIX = ".json"
@@ -24,12 +24,15 @@ class Letter:
 
 
 def read_letters(outbox: Path) -> Iterator[Letter]:
-    """Yield the finished uploads, in order of name; whatever they hold, nothing is raised for it."""
+    """Yield the finished uploads, in order of name; whatever they hold, nothing is raised for it.
+
+    A board that floods its outbox keeps nobody waiting: the rest of its files comes next time.
+    """
     try:
         names = sorted(name for name in os.listdir(outbox) if name.endswith(_SUFFIX))
     except FileNotFoundError:
         return
-    for name in names:
+    for name in names[:OUTBOX_LIMIT_FILES]:
         path, result_id = outbox / name, name.removesuffix(_SUFFIX)
         try:
             check_name(result_id, what="result_id")

@@ -181,6 +181,9 @@ class BoardServer:
         if user == ENROL_USER:
             return _enrolment_root(self, visitor)
         mailbox = self.folders.mailbox(user)
+        if mailbox.chroot:
+            log.warning("ssh user=%s refused: OpenSSH serves its mailbox", user)
+            raise asyncssh.SFTPPermissionDenied("OpenSSH serves this board's mailbox; on the board: nas-edge move")
         mailbox.make()
 
         async def arrived(path: str) -> None:
