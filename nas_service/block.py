@@ -7,13 +7,13 @@ and `norm` the set of BatchNorm parameters to use, since a slice that serves two
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
 
 from nas_service.errors import InvalidRequestError
+from nas_service.import_path import imported
 from nas_service.layers import Activation, LayerRecord, Totals, totals
 
 OPERATIONS = ("conv", "add", "pool", "scale")  # what a block may be made of
@@ -217,13 +217,7 @@ def block_kinds(table: str | None) -> Mapping[str, Unfold]:
     """
     if table is None:
         return BLOCKS
-    module, _, name = table.partition(":")
-    try:
-        own = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InvalidRequestError(
-            f"blocks {table!r} cannot be imported: {error}; give package.module:object on the Python path"
-        ) from None
+    own = imported(table, what=f"blocks {table!r}", hint="give package.module:object on the Python path")
     if not isinstance(own, Mapping):
         raise InvalidRequestError(f"blocks {table!r} is a {type(own).__name__} but must map block kinds to functions")
     if taken := sorted(own.keys() & BLOCKS.keys()):

@@ -6,7 +6,6 @@ store lie on the head node, so replicas are pinned to it unless both are elsewhe
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -23,6 +22,7 @@ from nas_service.api.app import create_app
 from nas_service.api.ports import Fleet, Launcher
 from nas_service.errors import ConflictError, InvalidRequestError
 from nas_service.home import Home
+from nas_service.import_path import imported
 from nas_service.store import Store
 
 APP_NAME = "nas"
@@ -159,8 +159,4 @@ def _answers(url: str) -> bool:
 
 
 def _load(path: str) -> Any:
-    module, _, attribute = path.partition(":")
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise InvalidRequestError(f"{path!r} cannot be imported: {error}; give package.module:function") from None
+    return imported(path, what=repr(path), hint="give package.module:function")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 from collections.abc import Sequence
 from dataclasses import replace
 
 from nas_service.choice_space import ChoiceSpace
 from nas_service.errors import InvalidRequestError
+from nas_service.import_path import imported
 from nas_service.layers import Activation
 from nas_service.pair_space import PairSpace, SpaceDefinition, StageChoices
 from nas_service.plan import Coupling
@@ -49,13 +49,7 @@ def load_definition(
 
 
 def _import(name: str) -> SpaceDefinition:
-    module, _, attribute = name.partition(":")
-    try:
-        definition = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise InvalidRequestError(
-            f"space {name!r} cannot be imported: {error}; is it on the service's Python path?"
-        ) from None
+    definition = imported(name, what=f"space {name!r}", hint="is it on the service's Python path?")
     if not isinstance(definition, SpaceDefinition):
         raise InvalidRequestError(f"space {name!r} is a {type(definition).__name__} but must be a SpaceDefinition")
     return definition

@@ -9,12 +9,12 @@ functions; in a triangular pair they join parts of tensors, so a wiring does not
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
 
 from nas_service.errors import InvalidRequestError
+from nas_service.import_path import imported
 
 Unit = Callable[..., Tensor]
 Wiring = Callable[[Sequence[Unit], Tensor], Tensor]
@@ -80,13 +80,7 @@ WIRINGS: dict[str, Wiring] = {
 
 def resolve(wiring: str) -> Mapping[str, Wiring]:
     """Return the table at `package.module:object`; InvalidRequestError if there is none."""
-    module, _, name = wiring.partition(":")
-    try:
-        table = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InvalidRequestError(
-            f"wiring {wiring!r} cannot be imported: {error}; give package.module:object that workers can import"
-        ) from None
+    table = imported(wiring, what=f"wiring {wiring!r}", hint="give package.module:object that workers can import")
     if not isinstance(table, Mapping):
         raise InvalidRequestError(
             f"wiring {wiring!r} is a {type(table).__name__} but must map block kinds to functions"

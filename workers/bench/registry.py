@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 
 from nas_service.errors import InvalidRequestError
+from nas_service.import_path import imported
 from workers.bench.system import MakeSystem, Setting, System
 
 SYSTEMS: dict[str, str] = {
@@ -50,12 +50,6 @@ def _maker(name: str) -> MakeSystem:
         raise InvalidRequestError(
             f"no system is called {name!r}{hint} choose from: {', '.join(SYSTEMS)}, or package.module:function"
         )
-    module, _, function = target.partition(":")
-    try:
-        maker: MakeSystem = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InvalidRequestError(
-            f"system {name!r} cannot be imported from {target}: {error}; give package.module:function that takes a "
-            "Setting and returns a System"
-        ) from None
+    hint = "give package.module:function that takes a Setting and returns a System"
+    maker: MakeSystem = imported(target, what=f"system {name!r}", hint=hint)
     return maker

@@ -6,11 +6,11 @@ A loader is imported when it is asked for: the libraries behind them take second
 from __future__ import annotations
 
 import difflib
-import importlib
 from collections.abc import Callable
 from dataclasses import replace
 
 from nas_service.errors import InvalidRequestError
+from nas_service.import_path import imported
 from workers.data.dataset import Dataset, DatasetSpec
 
 LOADERS = {
@@ -42,11 +42,7 @@ def _loader(name: str) -> Callable[[DatasetSpec], Dataset]:
         raise InvalidRequestError(
             f"unknown data set {name!r}{hint} choose one of: {', '.join(LOADERS)}, or give package.module:function"
         )
-    module, _, attribute = LOADERS.get(name, name).partition(":")
-    try:
-        loader: Callable[[DatasetSpec], Dataset] = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InvalidRequestError(
-            f"data set {name!r} cannot be imported: {error}; is it on the workers' Python path?"
-        ) from None
+    loader: Callable[[DatasetSpec], Dataset] = imported(
+        LOADERS.get(name, name), what=f"data set {name!r}", hint="is it on the workers' Python path?"
+    )
     return loader
