@@ -159,13 +159,13 @@ def errors(kind: Kind, *, trials: int = TRIALS, window_s: float = WINDOW_S) -> l
     return [integration_error(kind, load, seed=seed, window_s=window_s) for seed, load in enumerate(loads)]
 
 
-def integration() -> list[Row]:
+def integration(trials: int = TRIALS) -> list[Row]:
     """E4: the 95th percentile of the integration's error, a row for each kind of sensor."""
-    return [_row(kind) for kind in KINDS]
+    return [_row(kind, trials=trials) for kind in KINDS]
 
 
-def _row(kind: Kind) -> Row:
-    found = errors(kind)
+def _row(kind: Kind, *, trials: int) -> Row:
+    found = errors(kind, trials=trials)
     detail = (
         f"{kind.name}, {1 / kind.interval_s:.0f} jittered readings a second; {len(found)} square waves of 2.5 and 6 W, "
         f"periods 10 to 100 ms, {WINDOW_S:.0f} s; median {np.median(found):.2%}, worst {max(found):.2%}; generated"

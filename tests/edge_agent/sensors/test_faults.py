@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.sensors import Place, sampling, survey
+from edge_agent.sensors import Place, Sampler, sampling, survey
 from edge_agent.sensors.hwmon import HwmonEnergy, find_hwmon
 from edge_agent.sensors.options import EnergyOptions
 from edge_agent.sensors.reading import NumberFile
@@ -145,6 +145,20 @@ def test_a_sensor_that_is_gone_from_the_start_says_so() -> None:
 def test_readings_go_to_the_parent_unchanged() -> None:
     readings = Readings(samples=[Sample(5, (1, 2))], fault=("vanished", "it went"), failures=3)
     assert Readings.from_json(readings.to_json()) == readings
+
+
+@pytest.mark.slow
+def test_a_sampling_process_that_dies_is_a_fault_with_its_last_words(tmp_path: Path) -> None:
+    sensor = survey(Place(root=recorded(tmp_path / "board", "server-acpi"))).sensor
+    assert sensor is not None
+    sensor.source = "no-such-sensor"
+    sampler = Sampler(sensor, folder=tmp_path)
+    assert sampler.energy(start_ns=0, end_ns=S, n=1) is None
+    sampler.close()
+    assert sampler.fault is not None
+    assert sampler.fault.kind == "failing"
+    assert sampler.fault.cause.startswith("the sampling process left no readings: ")
+    assert "no-such-sensor" in sampler.fault.cause
 
 
 def test_a_counter_that_runs_backwards_is_not_a_counter(tmp_path: Path) -> None:
