@@ -110,19 +110,19 @@ def our_regrets(name: str, table: SearchTable, seed: int) -> Regrets:
     """The regrets of one of our searchers, told curves."""
     searcher = make_searcher(name, table.space, objectives=table.objectives, seed=seed, budget=MOMENTS[-1])
 
-    def curves() -> Iterator[Floats]:
+    def _curves() -> Iterator[Floats]:
         while batch := searcher.ask(BATCH):
             found = [(x, table.curve(table.space.encode(x))) for x in batch]
             searcher.tell([(x, _told(curve, table.objectives)) for x, curve in found])
             yield from (curve for _, curve in found)
 
-    return _regrets(table, curves())
+    return _regrets(table, _curves())
 
 
 def peer_regrets(name: str, table: SearchTable, seed: int) -> Regrets:
     """The regrets of a peer, told single points: of a curve, the one that adds most to what it found before."""
 
-    def curves() -> Iterator[Floats]:
+    def _curves() -> Iterator[Floats]:
         search = PEERS[name](table.space, len(table.objectives), seed)
         told: dict[tuple[int, ...], Floats] = {}
         front = np.empty((0, len(table.objectives)))
@@ -135,7 +135,7 @@ def peer_regrets(name: str, table: SearchTable, seed: int) -> Regrets:
                 yield curve
             point = search.send(told[tuple(point)])
 
-    return _regrets(table, curves())
+    return _regrets(table, _curves())
 
 
 def _regrets(table: SearchTable, curves: Iterator[Floats]) -> Regrets:

@@ -59,7 +59,7 @@ class SearchTable:
 
 
 def cells() -> SearchTable:
-    """Cells of six edges with one of four operations each: error against MACs, 4,096 points."""
+    """Cells of five edges with one of four operations each: error against MACs, 1,024 points."""
     frame = pd.read_parquet(FOLDER / "cells.parquet")
     edges = [f"e{i}" for i in range(len(EDGES))]
     known = {tuple(row[:-2]): row[-2:] for row in frame[[*edges, "error", "macs"]].itertuples(index=False, name=None)}

@@ -7,6 +7,7 @@ objective, the points of one candidate's curve are in doubt together.
 from __future__ import annotations
 
 import itertools
+from functools import cached_property
 
 import numpy as np
 
@@ -16,10 +17,11 @@ from nas_service.search.ledger import Ledger
 from nas_service.search.scaling import Scale, fitted_scale
 from nas_service.search.surrogate import Features, GaussianProcess, Kernel, fitted_kernel
 
-LEARNT = 320  # results that are learnt from at most: the best, then evenly from the rest
+LEARNT = 300  # results that are learnt from at most: the best, then evenly from the rest
 KERNEL_LEARNT = 160  # results that kernels are fitted to at most
 KERNEL_GROWTH = 1.25  # kernels are fitted anew when there are so many times more results
 CURVE_POINTS = 5
+LEAST_CHANCE = 0.05
 NODES = ((-np.sqrt(3.0), 1 / 6), (0.0, 2 / 3), (np.sqrt(3.0), 1 / 6))  # Gauss and Hermite's, for normal integrals
 
 
@@ -41,8 +43,9 @@ class Belief:
         outputs = _scaled(y, self._scales)
         per_output = [kernel for kernel in kernels for _ in range(self._width)]
         self._process = GaussianProcess(x, outputs.reshape(len(x), -1), per_output)
+        self._success = _success(ledger, x, features)
 
-    @property
+    @cached_property
     def taus(self) -> tuple[float, ...]:
         """For each objective, the mean over the curve of Kendall's tau of results that were left out (-1 to 1)."""
         taus = np.array(self._process.taus).reshape(self._objectives, self._width)
@@ -61,6 +64,12 @@ class Belief:
         shifts = np.repeat(normals, self._width, axis=1)  # (s, d * k)
         values = mean[None] + shifts[:, None, :] * deviation[None]
         return self._curves(values.reshape(-1, mean.shape[1])).reshape(len(normals), len(x), self._width, -1)
+
+    def chance(self, x: Floats) -> Floats:
+        """How likely (n,) candidates at features (n, f) are to give a result at all, in [0.05, 1]."""
+        if self._success is None:
+            return np.ones(len(x))
+        return np.asarray(np.clip(self._success.mean(x)[:, 0], LEAST_CHANCE, 1.0), dtype=np.float64)
 
     def doubt(self, x: Floats) -> Floats:
         """The median deviation (m,) of the process's outputs at features (n, f)."""
@@ -127,10 +136,25 @@ def _resampled(curve: Floats, width: int) -> Floats:
     return np.asarray(curve[np.round(np.linspace(0, len(curve) - 1, width)).astype(int)])
 
 
+def _success(ledger: Ledger, x: Floats, features: Features) -> GaussianProcess | None:
+    """A process of 1 at results' features x (n, f) and 0 at the latest failures; None where nothing failed."""
+    failed = [e.x for e in ledger.entries if e.outcome is not None and e.outcome.failed][-LEARNT:]
+    if not failed:
+        return None
+    rows = np.vstack([x, features.rows(np.array([ledger.space.encode(point) for point in failed]))])
+    worked = np.concatenate([np.ones(len(x)), np.zeros(len(failed))])
+    return GaussianProcess(rows, worked[:, None], [_plain_kernel(features)])
+
+
+def _plain_kernel(features: Features) -> Kernel:
+    """What a kernel is before anything is known: every gene matters a little."""
+    count = int(features.groups.max()) + 1
+    return Kernel(weights=np.full(len(features.groups), 1.5 / count), share=0.5, noise=0.03)
+
+
 def _scales(x: Floats, y: Floats, features: Features) -> list[Scale]:
     """The likeliest scale of each objective under a plain kernel."""
-    count = int(features.groups.max()) + 1
-    plain = Kernel(weights=np.full(x.shape[1], 1.5 / count), share=0.5, noise=0.03)
+    plain = _plain_kernel(features)
     centre = x.mean(axis=0)
     covariance = plain.between(x, x, centre) + plain.noise * np.eye(len(x))
     return [fitted_scale(y[:, :, m], covariance) for m in range(y.shape[2])]

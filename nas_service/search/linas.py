@@ -93,7 +93,8 @@ class LinasProposer(StatelessProposer):
             front = np.vstack([front, plan.belief.expected(pending).reshape(-1, front.shape[1])])
         curves = plan.belief.at(plan.rows[left], plan.normals, given=pending)
         gains = improvements(curves.reshape(-1, *curves.shape[2:]), front, plan.reference)
-        return np.asarray(gains.reshape(len(plan.normals), -1).mean(axis=0), dtype=np.float64)
+        mean = gains.reshape(len(plan.normals), -1).mean(axis=0)
+        return np.asarray(mean * plan.belief.chance(plan.rows[left]), dtype=np.float64)
 
     def _planned(self, ledger: Ledger) -> _Plan:
         if self._plan is None or self._known != ledger.told_count:
@@ -128,9 +129,10 @@ class LinasProposer(StatelessProposer):
         nodes, weights = quadrature(front.shape[1])
 
         def score(indexes: Indexes) -> Floats:
-            curves = belief.at(self._features.rows(indexes), nodes)
+            rows = self._features.rows(indexes)
+            curves = belief.at(rows, nodes)
             gains = improvements(curves.reshape(-1, *curves.shape[2:]), front, reference)
-            return np.asarray(weights @ gains.reshape(len(nodes), -1), dtype=np.float64)
+            return np.asarray((weights @ gains.reshape(len(nodes), -1)) * belief.chance(rows), dtype=np.float64)
 
         if self._pool.is_listed:
             found = self._examined(self._pool.listed(ledger), belief, front, reference, rng)

@@ -51,14 +51,15 @@ class Pool:
 
     def evolved(self, parents: Indexes, ledger: Ledger, score: Score, rng: np.random.Generator) -> Indexes:
         """Points that the ledger has not heard of, found by a genetic search for a high score from these parents."""
-        kept = self._allowed(np.vstack([self._drawn(2 * KEPT, rng), self._mutants(parents, KEPT, rng)]), ledger)
+        known = {tuple(self._space.encode(entry.x)) for entry in ledger.entries}
+        kept = self._allowed(np.vstack([self._drawn(2 * KEPT, rng), self._mutants(parents, KEPT, rng)]), known, ledger)
         if not len(kept):
             return kept
         values = score(kept)
         for _ in range(GENERATIONS):
             order = np.argsort(-values, kind="stable")[:KEPT]
             kept, values = kept[order], values[order]
-            children = self._allowed(self._children(np.vstack([kept, parents]), rng), ledger, beside=kept)
+            children = self._allowed(self._children(np.vstack([kept, parents]), rng), known, ledger)
             if len(children):
                 kept, values = np.vstack([kept, children]), np.concatenate([values, score(children)])
         return kept
@@ -88,22 +89,22 @@ class Pool:
     def _drawn(self, count: int, rng: np.random.Generator) -> Indexes:
         return rng.integers(self._counts, size=(count, len(self._counts)))
 
-    def _allowed(self, points: Indexes, ledger: Ledger, *, beside: Indexes | None = None) -> Indexes:
-        """The new, feasible and folded ones of these points, each once, and none that is among `beside`."""
-        seen = set() if beside is None else {tuple(row) for row in beside.tolist()}
+    def _allowed(self, points: Indexes, known: set[tuple[int, ...]], ledger: Ledger) -> Indexes:
+        """The feasible and folded ones of these points that are not `known`, each once; they become known."""
         allowed = []
-        for row in points.tolist():
-            if tuple(row) in seen:
+        for row in map(tuple, points.tolist()):
+            if row in known:
                 continue
-            seen.add(tuple(row))
+            known.add(row)
+            if self._plain:
+                allowed.append(row)
+                continue
             key, point = self._space.resolve(self._space.decode(row))
-            if key in ledger:
+            folded = tuple(self._space.encode(point))
+            if key in ledger or (folded != row and folded in known) or not self._space.is_feasible(point):
                 continue
-            folded = row if self._plain else self._space.encode(point)
-            if self._plain or (tuple(folded) == tuple(row) or tuple(folded) not in seen):
-                if self._space.is_feasible(point):
-                    allowed.append(folded)
-                    seen.add(tuple(folded))
+            known.add(folded)
+            allowed.append(folded)
         return np.array(allowed, dtype=np.intp).reshape(-1, len(self._counts))
 
     def _catalogue(self) -> tuple[list[str], Indexes]:

@@ -21,6 +21,7 @@ from nas_service.front import Floats
 
 ITERATIONS = 40
 JITTER = 1e-8
+BLOCK = 1024  # rows of covariances that are held at a time
 WEIGHT_SPREAD = 1.5  # of the prior on a weight's logarithm
 NOISE_PRIOR = (-4.0, 1.5)
 SHARE_PRIOR = (0.0, 1.0)
@@ -76,6 +77,21 @@ class Kernel:
         near = np.exp(-_squared_distances(a * root, b * root))
         linear = ((a - centre) * (2 * self.weights)) @ (b - centre).T
         return np.asarray((1 - self.share) * near + self.share * linear, dtype=np.float64)
+
+    def applied(self, a: Floats, b: Floats, centre: Floats, vectors: Floats) -> Floats:
+        """`between(a, b, centre) @ vectors`, (n, v), without ever holding all covariances."""
+        root = np.sqrt(self.weights)
+        right, own = b * root, ((b * root) ** 2).sum(axis=1)
+        parts = []
+        for start in range(0, len(a), BLOCK):
+            left = a[start : start + BLOCK] * root
+            near = left @ (2 * right).T
+            near -= own
+            near -= (left**2).sum(axis=1)[:, None]
+            np.exp(np.minimum(near, 0.0, out=near), out=near)
+            parts.append(near @ vectors)
+        linear = ((a - centre) * (2 * self.weights)) @ ((b - centre).T @ vectors)
+        return np.asarray((1 - self.share) * np.vstack(parts) + self.share * linear, dtype=np.float64)
 
     def own(self, a: Floats, centre: Floats) -> Floats:
         """Variances (n,) at features (n, f)."""
@@ -137,9 +153,11 @@ class GaussianProcess:
 
     def mean(self, x: Floats) -> Floats:
         """The expected outputs (n, m) at features (n, f)."""
-        crosses = {id(k): k.between(x, self._x, self._centre) for k in self._kernels}
-        parts = [crosses[id(k)] @ self._weights[:, c] for c, k in enumerate(self._kernels)]
-        return np.asarray(np.stack(parts, axis=1) * self._spread + self._mean, dtype=np.float64)
+        found = np.empty((len(x), len(self._kernels)))
+        for kernel in {id(k): k for k in self._kernels}.values():
+            columns = [c for c, k in enumerate(self._kernels) if k is kernel]
+            found[:, columns] = kernel.applied(x, self._x, self._centre, self._weights[:, columns])
+        return np.asarray(found * self._spread + self._mean, dtype=np.float64)
 
     def deviation(self, x: Floats, *, given: Floats | None = None) -> Floats:
         """Standard deviations (n, m) at features (n, f), once the outcomes at `given` (p, f) are known too."""

@@ -1,6 +1,6 @@
 """`python -m cluster.benchmarks.tables`: train the networks of both tables, one by one, and write the files anew.
 
-About ten minutes for each table on one core. The files that are committed were made by this, with torch 2.14 on CPU.
+About five minutes for each table on one quiet core. The committed files were made by this, with torch 2.14 on CPU.
 """
 
 from __future__ import annotations

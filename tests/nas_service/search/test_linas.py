@@ -1,0 +1,83 @@
+"""What surrogates are for: where they look, and what they keep away from."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from nas_service.choice_space import ChoiceSpace
+from nas_service.search import make_searcher
+from nas_service.search.auto import SHARES, AutoProposer
+from nas_service.search.belief import milestone
+
+SPACE = ChoiceSpace({f"b{i}": [0, 1, 2, 3] for i in range(5)} | {"idle": ["x", "y", "z"]})
+
+
+def measure(x):
+    size = np.array([x[f"b{i}"] for i in range(5)]) @ [5, 4, 3, 2, 1]
+    return {"error": float(100 * np.exp(-size / 10)), "cost": float(size)}
+
+
+def searched(evaluate, *, evaluations=60, objectives=("error", "cost"), name="linas"):
+    searcher = make_searcher(name, SPACE, objectives=objectives, seed=0, budget=evaluations)
+    asked = []
+    for _ in range(evaluations // 6):
+        batch = searcher.ask(6)
+        asked += batch
+        searcher.tell([(x, evaluate(x)) for x in batch])
+    return asked
+
+
+@pytest.mark.slow
+def test_it_keeps_away_from_where_candidates_fail():
+    asked = searched(lambda x: None if x["b0"] == 3 else measure(x))
+    assert sum(x["b0"] == 3 for x in asked[30:]) <= 3
+
+
+def test_it_finds_the_single_best_of_thousands():
+    asked = searched(
+        lambda x: {"error": float(sum((x[f"b{i}"] - i % 4) ** 2 for i in range(5)))}, objectives=("error",)
+    )
+    assert min(sum((x[f"b{i}"] - i % 4) ** 2 for i in range(5)) for x in asked) == 0
+
+
+@pytest.mark.slow
+def test_it_leaves_no_large_gap_in_a_front_of_equal_steps():
+    costs = sorted({measure(x)["cost"] for x in searched(measure)})
+    assert max(b - a for a, b in itertools.pairwise(costs)) <= 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scale", [1e-9, 1e9])
+def test_the_unit_of_an_objective_changes_nothing(scale):
+    def scaled(x):
+        return {"error": measure(x)["error"], "cost": measure(x)["cost"] * scale}
+
+    ours, theirs = (sorted(measure(x)["cost"] for x in searched(e)) for e in (measure, scaled))
+    assert np.abs(np.array(ours) - theirs).mean() < 3
+
+
+@pytest.mark.parametrize(("count", "first", "reached"), [(10, 10, 10), (12, 10, 10), (13, 10, 13), (100, 10, 87)])
+def test_kernels_are_fitted_anew_when_there_is_a_quarter_more_to_learn_from(count, first, reached):
+    assert milestone(count, first=first) == reached
+
+
+@pytest.mark.slow
+def test_auto_asks_nsga2_too_where_nothing_can_be_learnt(monkeypatch):
+    monkeypatch.setattr("nas_service.search.auto.SHARES", (SHARES[0], 1.0))
+    used = []
+    monkeypatch.setattr(AutoProposer, "__init__", _noting(AutoProposer.__init__, used))
+    noise = np.random.default_rng(0)
+    searched(lambda x: {"error": float(noise.random()), "cost": measure(x)["cost"]}, name="auto", evaluations=36)
+    assert used
+
+
+def _noting(original, used):
+    def init(self, setting):
+        original(self, setting)
+        propose = self._nsga2.propose
+        self._nsga2.propose = lambda ledger, rng: used.append(1) or propose(ledger, rng)
+
+    return init
