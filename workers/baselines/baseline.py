@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from nas_service.layers import LayerRecord
 from nas_service.plan import NetworkPlan
 from workers.baselines.multi_exit import Classifier, MultiExit, drawn, scored
-from workers.bench.system import ExitCosts, Setting
+from workers.bench.system import ExitCosts, FromSetting, Setting
 from workers.data.augment import batches
 from workers.data.dataset import Dataset
 from workers.data.splits import Splits
@@ -19,20 +19,8 @@ from workers.wiring import Wiring, resolve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Baseline:
+class Baseline(FromSetting):
     """A system made from a setting."""
-
-    setting: Setting
-
-    @property
-    def name(self) -> str:
-        """The system's name."""
-        return self.setting.name
-
-    @property
-    def seed(self) -> int:
-        """Of all that is drawn."""
-        return self.setting.seed
 
     @property
     def wirings(self) -> Mapping[str, Wiring]:

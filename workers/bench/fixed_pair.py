@@ -12,7 +12,7 @@ from torch import nn
 
 from nas_service.errors import InvalidRequestError
 from workers.bench.outputs import recalibrated, run_exits
-from workers.bench.system import ExitCosts, Finished, Modules, Phase, Setting
+from workers.bench.system import ExitCosts, Finished, FromSetting, Modules, Phase, Setting
 from workers.cotraining.terms import CoTraining
 from workers.data.dataset import Dataset
 from workers.data.splits import Splits
@@ -26,20 +26,8 @@ TERMS = CoTraining(system=0.5, router=1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class FixedPair:
+class FixedPair(FromSetting):
     """One pair inside its supernet, so that what both halves slice stays shared."""
-
-    setting: Setting
-
-    @property
-    def name(self) -> str:
-        """The system's name."""
-        return self.setting.name
-
-    @property
-    def seed(self) -> int:
-        """Of all that is drawn."""
-        return self.setting.seed
 
     def phases(self) -> tuple[Phase, ...]:
         """Return the one phase."""

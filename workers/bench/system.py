@@ -150,4 +150,21 @@ class Setting:
     data: tuple[Dataset, Splits] | None = field(default=None, repr=False)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FromSetting:
+    """What all systems have in common that are made from a setting."""
+
+    setting: Setting
+
+    @property
+    def name(self) -> str:
+        """The system's name."""
+        return self.setting.name
+
+    @property
+    def seed(self) -> int:
+        """Of all that is drawn."""
+        return self.setting.seed
+
+
 MakeSystem = Callable[[Setting], System]
