@@ -10,29 +10,21 @@ import argparse
 import logging
 import os
 import threading
-import time
 import traceback
 from pathlib import Path
 
 import ray
 
-from cluster.evaluator import SearchEvaluator
-from cluster.finalists import FinalistPhase
-from cluster.gateway.actor import GatewayClient, find_gateway
-from cluster.measurer import GatewayMeasurer
-from cluster.training_phase import StopRequestedError, Trained, device, train_supernet
-from nas_service.candidate import CandidateStatus
+from cluster.job_context import JobContext
+from cluster.kinds import KINDS
+from cluster.training_phase import StopRequestedError
 from nas_service.errors import NasError
 from nas_service.home import Home
 from nas_service.job import JobSpec
 from nas_service.job_state import JobState
-from nas_service.search import Searcher, make_searcher
-from nas_service.search.listed import ListedSearcher
+from nas_service.scalar_log import EXPERIMENT, ScalarLog, open_scalar_log
 from nas_service.settings import Settings
 from nas_service.store import Store
-from nas_service.store.job_record import Progress
-from nas_service.tune.driver import EvaluatorSetting, run_search
-from nas_service.tune.session import SearchSession
 
 log = logging.getLogger(__name__)
 BEAT_S = 5.0
@@ -64,77 +56,31 @@ class JobRun:
         return state
 
     def _phases(self) -> None:
-        jobs = self._store.jobs
-        jobs.transition(self._job_id, JobState.TRAINING)
-        trained = train_supernet(self._job_id, self._spec, store=self._store, work=self._home.work / self._job_id)
-        if self._spec.kind == "train":
-            return
-        jobs.transition(self._job_id, JobState.SEARCHING)
-        measurer = GatewayMeasurer(GatewayClient(find_gateway())) if self._spec.board_classes() else None
-        for index in range(len(self._spec.strategy)):
-            self._search(index, trained, measurer)
-        jobs.transition(self._job_id, JobState.FINISHING)
-        FinalistPhase(self._job_id, self._spec, trained=trained, store=self._store, measurer=measurer).run()
-
-    def _search(self, index: int, trained: Trained, measurer: GatewayMeasurer | None) -> None:
-        spec, strategy = self._spec, self._spec.strategy[index]
-        searcher = self._searcher(index, trained)
-        session = SearchSession(
-            spec,
+        scalars = self._open_log()
+        job = JobContext(
             job_id=self._job_id,
-            strategy_index=index,
-            searcher=searcher,
-            space=trained.space,
-            archive=self._store.candidates,
-            measurer=measurer,
-            note=lambda kind, text: self._note(kind, text),
+            spec=self._spec,
+            store=self._store,
+            work=self._home.work / self._job_id,
+            scalars=scalars,
         )
-        if session.told >= strategy.evaluations:
-            return
-        started = time.monotonic()
-        self._note("strategy", f"{strategy.name}: {strategy.evaluations} candidates, {session.told} known")
-        evaluators = spec.resources.evaluators
-        run_search(
-            session,
-            factory=SearchEvaluator,
-            parameters={
-                "definition": trained.definition,
-                "checkpoint": trained.checkpoint,
-                "data": ray.get(trained.data),
-                "router": spec.router,
-                "device": device(evaluators.gpus),
-            },
-            evaluators=EvaluatorSetting(count=evaluators.count, cpus=evaluators.cpus, gpus=evaluators.gpus),
-            stop_requested=lambda: self._store.jobs.stop_requested(self._job_id),
-            progress=lambda told, in_flight: self._progress(strategy.name, in_flight),
-        )
-        if self._store.jobs.stop_requested(self._job_id):
-            raise StopRequestedError(f"stopped in strategy {strategy.name} after {session.told} candidates")
-        self._note("strategy", f"{strategy.name}: done in {time.monotonic() - started:.1f} s")
+        try:
+            KINDS[self._spec.kind](job).run()
+        finally:
+            scalars.close()
 
-    def _searcher(self, index: int, trained: Trained) -> Searcher:
-        spec, strategy = self._spec, self._spec.strategy[index]
-        if strategy.trains:
-            return ListedSearcher(trained.found, space=trained.space)
-        return make_searcher(
-            strategy.name,
-            trained.space,
-            objectives=spec.objectives,
-            seed=spec.seed + index,
-            budget=strategy.evaluations,
-        )
+    def _open_log(self) -> ScalarLog:
+        asked, folder = self._spec.logging, self._home.logs / "tensorboard" / self._job_id
+        parameters = {"kind": self._spec.kind, "spec_hash": self._spec.hash(), "seed": str(self._spec.seed)}
+        opened = open_scalar_log(asked, folder=folder, job_id=self._job_id, parameters=parameters)
+        if asked.tensorboard:
+            self._note("logging", f"TensorBoard files lie in {folder}; see them with `tensorboard --logdir {folder}`")
+        if asked.mlflow is not None:
+            self._note("logging", f"MLflow run {self._job_id} of experiment {EXPERIMENT} at {asked.mlflow}")
+        return opened
 
     def _note(self, kind: str, text: str) -> None:
         self._store.jobs.append_event(self._job_id, kind, text)
-
-    def _progress(self, strategy: str, in_flight: int) -> None:
-        counts = self._store.candidates.count(self._job_id)
-        done = counts.get(CandidateStatus.FINISHED, 0) + counts.get(CandidateStatus.FAILED, 0)
-        total = sum(s.evaluations for s in self._spec.strategy)
-        self._store.jobs.set_progress(
-            self._job_id,
-            Progress(phase="searching", done=done, total=max(total, done), detail=f"{strategy}, {in_flight} in flight"),
-        )
 
 
 def _beat(store: Store, job_id: str, over: threading.Event) -> None:

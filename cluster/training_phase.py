@@ -12,6 +12,7 @@ import ray
 from nas_service.errors import InvalidRequestError
 from nas_service.job import JobSpec
 from nas_service.pair_space import PairSpace, SpaceDefinition
+from nas_service.scalar_log import NO_LOG, ScalarLog
 from nas_service.space import load_definition
 from nas_service.store import Store
 from nas_service.store.job_record import Progress
@@ -130,7 +131,7 @@ def device(gpus: float) -> str:
     return "cuda" if gpus > 0 else "cpu"
 
 
-def train_supernet(job_id: str, spec: JobSpec, *, store: Store, work: Path) -> Trained:
+def train_supernet(job_id: str, spec: JobSpec, *, store: Store, work: Path, scalars: ScalarLog = NO_LOG) -> Trained:
     """Return the trained supernet: from the store if it is there, else trained, from the last epoch's checkpoint on.
 
     Raises:
@@ -147,7 +148,7 @@ def train_supernet(job_id: str, spec: JobSpec, *, store: Store, work: Path) -> T
         space.check_constraints()
         checkpoint = _known_checkpoint(job_id, spec, space, store=store)
         if checkpoint is None:
-            checkpoint = _train(job_id, spec, trainer, store=store, work=work)
+            checkpoint = _train(job_id, spec, trainer, store=store, work=work, scalars=scalars)
         data = answer_of(trainer.evaluation_data.remote())
         return Trained(
             definition=definition,
@@ -204,7 +205,7 @@ def _known_checkpoint(job_id: str, spec: JobSpec, space: PairSpace, *, store: St
     return data
 
 
-def _train(job_id: str, spec: JobSpec, trainer: Any, *, store: Store, work: Path) -> bytes:
+def _train(job_id: str, spec: JobSpec, trainer: Any, *, store: Store, work: Path, scalars: ScalarLog) -> bytes:
     config, evolution, last = train_config(spec), evolution_of(spec), work / CHECKPOINT
     resume = last.read_bytes() if last.exists() else None
     checkpoint = resume
@@ -214,6 +215,7 @@ def _train(job_id: str, spec: JobSpec, trainer: Any, *, store: Store, work: Path
         checkpoint = report.checkpoint
         write_whole(last, checkpoint, mode=0o600, folder_mode=0o700)
         _announce(job_id, report, store)
+        scalars.log(report.epoch, training_figures(report))
         if store.jobs.stop_requested(job_id):
             raise StopRequestedError(f"stopped after epoch {report.epoch} of {report.epochs}")
     if checkpoint is None:
@@ -221,6 +223,13 @@ def _train(job_id: str, spec: JobSpec, trainer: Any, *, store: Store, work: Path
     store.jobs.set_artefact(job_id, "supernet", store.files.put(checkpoint))
     last.unlink(missing_ok=True)
     return checkpoint
+
+
+def training_figures(report: EpochReport) -> dict[str, float]:
+    """Return an epoch's figures as a scalar log has them."""
+    losses = {f"training/losses/{name}": value for name, value in report.losses.items()}
+    accuracies = {f"training/accuracies/{name}": value for name, value in report.accuracies.items()}
+    return {**losses, **accuracies, "training/learning_rate": report.learning_rate}
 
 
 def _announce(job_id: str, report: EpochReport, store: Store) -> None:

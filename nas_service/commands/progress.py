@@ -17,6 +17,7 @@ PLAIN_INTERVAL_S = 10.0
 
 LABELS = {
     "training": "training epochs",
+    "tuning": "tuning epochs",
     "searching": "search candidates",
     "measuring": "measuring",
     "finishing": "finalists",

@@ -1,0 +1,29 @@
+"""The kinds of job: what runs for each. A new kind is a class with `run` in a file of its own, and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from cluster.job_context import JobContext
+from cluster.search_job import SearchJob, TrainJob
+from cluster.tune_job import TuneJob
+
+
+class Kind(Protocol):
+    """One job of a kind, from whatever its last run left."""
+
+    def run(self) -> None:
+        """Run it to its end.
+
+        Raises:
+            StopRequestedError: the user asked for it; what was done is kept.
+            NasError: it failed, and says why.
+        """
+
+
+KINDS: dict[str, Callable[[JobContext], Kind]] = {
+    "search": SearchJob,
+    "train": TrainJob,
+    "tune": TuneJob,
+}

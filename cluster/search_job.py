@@ -1,0 +1,112 @@
+"""Jobs of kind `search` and `train`: a supernet, then the strategies over it, then the finalists."""
+
+from __future__ import annotations
+
+import time
+
+import ray
+
+from cluster.evaluator import SearchEvaluator
+from cluster.finalists import FinalistPhase
+from cluster.gateway.actor import GatewayClient, find_gateway
+from cluster.job_context import JobContext
+from cluster.measurer import GatewayMeasurer
+from cluster.search_curve import SearchCurve
+from cluster.training_phase import StopRequestedError, Trained, device, train_supernet
+from nas_service.candidate import CandidateStatus
+from nas_service.job_state import JobState
+from nas_service.search import Searcher, make_searcher
+from nas_service.search.listed import ListedSearcher
+from nas_service.tune.driver import EvaluatorSetting, run_search
+from nas_service.tune.session import SearchSession
+
+
+class TrainJob:
+    """Trains a supernet and keeps it.
+
+    Args:
+        job: What to work with.
+    """
+
+    def __init__(self, job: JobContext) -> None:
+        self._job = job
+
+    def run(self) -> None:
+        """Train, from the last epoch on."""
+        self._train()
+
+    def _train(self) -> Trained:
+        job = self._job
+        job.enter(JobState.TRAINING)
+        return train_supernet(job.job_id, job.spec, store=job.store, work=job.work, scalars=job.scalars)
+
+
+class SearchJob(TrainJob):
+    """Trains a supernet, runs the strategies one after the other, and finishes the best candidates."""
+
+    def run(self) -> None:
+        """Run all phases; those that are done already cost nothing."""
+        job, trained = self._job, self._train()
+        job.enter(JobState.SEARCHING)
+        measurer = GatewayMeasurer(GatewayClient(find_gateway())) if job.spec.board_classes() else None
+        for index in range(len(job.spec.strategy)):
+            self._search(index, trained, measurer)
+        job.enter(JobState.FINISHING)
+        FinalistPhase(job.job_id, job.spec, trained=trained, store=job.store, measurer=measurer).run()
+
+    def _search(self, index: int, trained: Trained, measurer: GatewayMeasurer | None) -> None:
+        job = self._job
+        spec, strategy = job.spec, job.spec.strategy[index]
+        session = SearchSession(
+            spec,
+            job_id=job.job_id,
+            strategy_index=index,
+            searcher=self._searcher(index, trained),
+            space=trained.space,
+            archive=job.store.candidates,
+            measurer=measurer,
+            note=lambda kind, text: job.note(kind, text),
+        )
+        if session.told >= strategy.evaluations:
+            return
+        started = time.monotonic()
+        job.note("strategy", f"{strategy.name}: {strategy.evaluations} candidates, {session.told} known")
+        curve = SearchCurve(job)
+        evaluators = spec.resources.evaluators
+        run_search(
+            session,
+            factory=SearchEvaluator,
+            parameters={
+                "definition": trained.definition,
+                "checkpoint": trained.checkpoint,
+                "data": ray.get(trained.data),
+                "router": spec.router,
+                "device": device(evaluators.gpus),
+            },
+            evaluators=EvaluatorSetting(count=evaluators.count, cpus=evaluators.cpus, gpus=evaluators.gpus),
+            stop_requested=job.stop_requested,
+            progress=lambda told, in_flight: self._progress(strategy.name, in_flight, curve),
+        )
+        if job.stop_requested():
+            raise StopRequestedError(f"stopped in strategy {strategy.name} after {session.told} candidates")
+        job.note("strategy", f"{strategy.name}: done in {time.monotonic() - started:.1f} s")
+
+    def _searcher(self, index: int, trained: Trained) -> Searcher:
+        spec, strategy = self._job.spec, self._job.spec.strategy[index]
+        if strategy.trains:
+            return ListedSearcher(trained.found, space=trained.space)
+        return make_searcher(
+            strategy.name,
+            trained.space,
+            objectives=spec.objectives,
+            seed=spec.seed + index,
+            budget=strategy.evaluations,
+        )
+
+    def _progress(self, strategy: str, in_flight: int, curve: SearchCurve) -> None:
+        job = self._job
+        counts = job.store.candidates.count(job.job_id)
+        done = counts.get(CandidateStatus.FINISHED, 0) + counts.get(CandidateStatus.FAILED, 0)
+        total = sum(s.evaluations for s in job.spec.strategy)
+        job.progress("searching", done=done, total=total, detail=f"{strategy}, {in_flight} in flight")
+        curve.update()
