@@ -93,6 +93,7 @@ def sampled(folder: Path, *, start_s: float) -> Energy | None:
     return energy
 
 
+@pytest.mark.slow
 def test_a_sampled_meter_gives_energy(tmp_path: Path) -> None:
     # A busy machine starts the sampler late: then it says None.
     tries = (sampled(tmp_path, start_s=start_s) for start_s in (0.7, 2.0, 4.0, 8.0))
