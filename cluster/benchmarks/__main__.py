@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from cluster.benchmarks.boards import latency, screen_overhead, stratified
 from cluster.benchmarks.energy import integration
 from cluster.benchmarks.learning import escalation, evaluation, sandwich_step
 from cluster.benchmarks.ranking import shared_weights
@@ -20,6 +21,9 @@ BENCHMARKS: dict[str, Benchmark] = {
     "L8": sandwich_step,
     "L7": shared_weights,
     "L9": evaluation,
+    "E1": latency,
+    "E2": screen_overhead,
+    "E3": stratified,
     "E4": integration,
 }
 

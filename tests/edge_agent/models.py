@@ -75,6 +75,28 @@ def greedy_model(*, gib: int) -> bytes:
     return _model(nodes, {"image": [1]}, {"logits": [1]}, [shape, zero, count])
 
 
+def dividing_model() -> bytes:
+    """An integer division by zero for every input: newer runtimes refuse it, older ones die of SIGFPE."""
+    nodes = [
+        helper.make_node("Shape", ["image"], ["shape"]),
+        helper.make_node("Cast", ["image"], ["whole"], to=TensorProto.INT64),
+        helper.make_node("Mul", ["whole", "zero"], ["nothing"]),
+        helper.make_node("Div", ["shape", "nothing"], ["quotient"]),
+        helper.make_node("Cast", ["quotient"], ["logits"], to=TensorProto.FLOAT),
+    ]
+    zero = numpy_helper.from_array(np.zeros(1, dtype=np.int64), "zero")
+    return _model(nodes, {"image": [1]}, {"logits": [1]}, [zero])
+
+
+def custom_operator_model() -> bytes:
+    """A model with an operator of somebody's own domain."""
+    node = helper.make_node("Frobnicate", ["image"], ["logits"], domain="com.example")
+    infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("image", "logits")]
+    graph = helper.make_graph([node], "graph", infos[:1], infos[1:])
+    domains = [helper.make_opsetid("", 17), helper.make_opsetid("com.example", 1)]
+    return bytes(helper.make_model(graph, opset_imports=domains, ir_version=8).SerializeToString())
+
+
 def endless_model() -> bytes:
     """A loop that does not end in this century."""
     body = helper.make_graph(

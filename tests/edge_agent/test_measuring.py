@@ -16,12 +16,21 @@ import onnxruntime
 import pytest
 
 from edge_agent.child_run import ChildRun
-from edge_agent.errors import StoppedError
+from edge_agent.errors import ModelRefusedError, StoppedError
 from edge_agent.lifetime import StopSignal
 from edge_agent.measuring import Measurement, Supervision, measure_file
-from edge_agent.records import RuntimeSettings
+from edge_agent.onnx_file import check_model_file
+from edge_agent.records import Artifact, RuntimeSettings
 from edge_agent.tiers import TIERS
-from tests.edge_agent.models import big_model, endless_model, external_data_model, greedy_model, little_model
+from tests.edge_agent.models import (
+    big_model,
+    custom_operator_model,
+    dividing_model,
+    endless_model,
+    external_data_model,
+    greedy_model,
+    little_model,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -66,14 +75,35 @@ def test_a_big_half_with_carried_inputs_is_measured_alone(tmp_path: Path) -> Non
         (little_model()[:-40], "truncated or damaged at byte"),
         (external_data_model(), "keeps tensors in other files"),
         (little_model().replace(b"GlobalAveragePool", b"GlobalAveragePoop"), "GlobalAveragePoop"),
+        (custom_operator_model(), "Frobnicate"),
     ],
-    ids=["empty", "zeros", "text", "truncated", "external data", "unknown operator"],
+    ids=["empty", "zeros", "text", "truncated", "external data", "unknown operator", "custom operator"],
 )
 def test_a_bad_model_is_a_model_fault_with_its_cause(tmp_path: Path, model: bytes, cause: str) -> None:
     verdict = measure(tmp_path, model).verdict
     assert (verdict.status, verdict.fault) == ("model_error", "model")
     assert verdict.cause is not None
     assert re.search(cause, verdict.cause)
+
+
+def test_a_model_that_divides_by_zero_is_a_model_fault(tmp_path: Path) -> None:
+    verdict = measure(tmp_path, dividing_model()).verdict
+    assert (verdict.status, verdict.fault) == ("model_error", "model")
+    assert re.search("division by zero|SIGFPE", verdict.cause or "")
+
+
+def test_an_oversized_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    with path.open("wb") as file:
+        file.truncate(Artifact.MAX_BYTES + 1)
+    with pytest.raises(ModelRefusedError, match=f"has {Artifact.MAX_BYTES + 1} bytes but may have"):
+        check_model_file(path)
+
+
+def test_a_provider_that_is_listed_but_takes_no_node_is_a_board_fault(tmp_path: Path) -> None:
+    verdict = measure(tmp_path, little_model(), provider="AzureExecutionProvider").verdict
+    assert (verdict.status, verdict.fault) == ("ep_fallback", "board")
+    assert "was asked for but ran none of the nodes; CPUExecutionProvider" in (verdict.cause or "")
 
 
 def test_a_model_that_takes_too_much_memory_is_infeasible(tmp_path: Path) -> None:
