@@ -30,7 +30,7 @@ MEASURES = ("mean over the curve", "little", "escalated")
 def shared_weights() -> list[Row]:
     """L7: shared-weight against stand-alone accuracy of pairs of `micro`, drawn uniformly, at equal epochs."""
     torch.set_num_threads(1)
-    dataset = _dataset()
+    dataset = fashion_mnist()
     splits = Splits.of(dataset, seed=SEED, train_fraction=TRAIN_FRACTION)
     space = PairSpace(
         MICRO, channels=dataset.channels, resolution=dataset.resolution, classes=len(dataset.classes), constraints={}
@@ -59,7 +59,7 @@ def shared_weights() -> list[Row]:
     return [Row(name="L7", figure=figure, value=taus[0], must=0.6, aim=0.75, least=True, detail=detail)]
 
 
-def _dataset() -> Dataset:
+def fashion_mnist() -> Dataset:
     """Return Fashion-MNIST, whose validation split tells pairs apart; digits' 180 images do not."""
     try:
         return load(DatasetSpec(name="fashion_mnist", root="/usr/share/datasets/fashion-mnist"))

@@ -17,7 +17,7 @@ from nas_service.search.ledger import Ledger
 from nas_service.search.scaling import Scale, fitted_scale
 from nas_service.search.surrogate import Features, GaussianProcess, Kernel, fitted_kernel
 
-LEARNT = 300  # results that are learnt from at most: the best, then evenly from the rest
+LEARNT = 280  # results that are learnt from at most: the best, then evenly from the rest
 KERNEL_LEARNT = 160  # results that kernels are fitted to at most
 KERNEL_GROWTH = 1.25  # kernels are fitted anew when there are so many times more results
 CURVE_POINTS = 5

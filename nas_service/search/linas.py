@@ -24,7 +24,7 @@ from nas_service.search.pool import Indexes, Pool
 from nas_service.search.surrogate import Features, Kernel
 
 SHORTLIST = 160
-EXAMINED = 1500  # of a listed space, by their expected curves, before uncertainty is looked at
+EXAMINED = 1000  # of a listed space, by their expected curves, before uncertainty is looked at
 DRAWS = 32
 PARENTS = 40
 WIDER = 0.3  # the reference lies beyond the front's nadir by so much of its span

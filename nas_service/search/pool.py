@@ -17,8 +17,8 @@ Score: TypeAlias = Callable[[Indexes], Floats]
 
 LISTED = 50_000  # points of a space that are all looked at
 LISTED_FOLDED = 10_000  # the same where every point must be folded or checked, one by one
-GENERATIONS = 8
-OFFSPRING = 400
+GENERATIONS = 7
+OFFSPRING = 300
 OFFSPRING_FOLDED = 80
 KEPT = 100
 FRESH = 0.1  # of the offspring are drawn anew
