@@ -7,13 +7,16 @@ SOURCES := nas_service workers edge_agent cluster
 KEEP ?=
 OUT ?= demo
 NAMES ?=
+SEED ?= 0
+RESULTS ?= 1000
 
-.PHONY: help install demo test test-fast bench check format docs clean
+.PHONY: help install demo test test-fast bench faults check format docs clean
 
 help:
 	@echo "make demo     the main job end to end on this machine (KEEP=0: do not stay for the dashboard)"
 	@echo "make test     the whole test suite; make test-fast: without the slow part"
 	@echo "make bench    the benchmarks of docs/benchmarks.md (NAMES='L8 L9': only these)"
+	@echo "make faults   kill, cut, fill and confuse a fleet at random (SEED=0 RESULTS=1000): what is lost?"
 	@echo "make check    formatter, linter, types, import rules"
 	@echo "make format   let the formatter and linter mend what they can"
 	@echo "make docs     write docs/cli.md anew from the commands' help"
@@ -40,6 +43,10 @@ test-fast: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m cluster.benchmarks $(NAMES)
+
+# Random faults against a real gateway and real agents on loopback: what is lost, what is counted twice?
+faults: $(STAMP)
+	$(BIN)/python -m cluster.faults --seed $(SEED) --results $(RESULTS)
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -11,6 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cluster.gateway import artifacts, leasing
@@ -25,6 +26,8 @@ from nas_service.store.fleet import FleetStore
 
 log = logging.getLogger(__name__)
 
+POLL_S = 1.0
+HEARTBEAT_S = 10.0
 AGENT_REFRESH_S = 5.0
 ACK_KEPT_S = 3600.0
 ACK_REDONE_S = 600.0
@@ -52,6 +55,7 @@ class Mailroom:
         self._agent_written: dict[str, tuple[float, AgentSettings | None]] = {}
         self._tidied_at = float("-inf")
         self.present: frozenset[str] = frozenset()
+        self.next_host_key: str | None = None  # announced to the boards; may be set from another thread
 
     def begin(self) -> None:
         """Make up for what a killed process left undone: acknowledgements of results that it stored."""
@@ -226,14 +230,18 @@ class Mailroom:
         now = self._clock()
         written_at, written = self._agent_written.get(board.name, (float("-inf"), None))
         settings = AgentSettings(
-            board=board.name, board_class=board.board_class, host_unix_s=0.0, settings=board_class.settings
+            board=board.name,
+            board_class=board.board_class,
+            host_unix_s=0.0,
+            poll_s=POLL_S,
+            heartbeat_s=HEARTBEAT_S,
+            next_host_key=self.next_host_key,
+            settings=board_class.settings,
         )
         if settings == written and 0 <= now - written_at < AGENT_REFRESH_S and mailbox.agent.exists():
             return
         self._agent_written[board.name] = (now, settings)
-        record = AgentSettings(
-            board=board.name, board_class=board.board_class, host_unix_s=now, settings=board_class.settings
-        )
+        record = replace(settings, host_unix_s=now)
         write_whole(mailbox.agent, record.to_json().encode(), sync=False, mode=mailbox.file_mode)
 
     def _tidy(self, boards: Sequence[Board]) -> None:
