@@ -61,20 +61,12 @@ def measure_pair(job: dict[str, Any], *, stages: StageTalk, import_runtime: Call
         ModelRefusedError: If the pack's content cannot be used.
         ChildFaultError: If the provider did not run, or the board routes otherwise than the cluster.
     """
-    folder, ask = Path(job["model"]), job["pair"]
+    folder, ask, phases_s = Path(job["model"]), job["pair"], {}
     for name in (LITTLE, BIG):
         check_model_file(folder / name)
     header = PackHeader.from_json((folder / HEADER).read_bytes(), where=HEADER)
-    import numpy as np
-
-    from edge_agent import pair_statistics, pair_timing
-    from edge_agent.pair_stream import read_stream
-
-    stream = read_stream(folder / STREAM)
-    buffer = np.ones(pair_timing.CAPACITY, dtype=np.int64)  # written now: baseline, not the model's
-    pair_statistics.mean_ci95(np.arange(1.0, 65.0), np.arange(64) % 2, shares=(0.5, 0.5))
-    phases_s = {"import": import_runtime()}
-    from edge_agent.coupled import Coupled, thresholds_of
+    stream, buffer = _ready(folder)
+    phases_s["import"] = import_runtime()
     from edge_agent.runtime import Normaliser
 
     normalise = Normaliser(header.input)
@@ -83,24 +75,12 @@ def measure_pair(job: dict[str, Any], *, stages: StageTalk, import_runtime: Call
     baseline_kib = peak_kib()
     limit_memory(job["memory_limit_mib"])
     begin = time.perf_counter()
-    sessions = [open_session(folder / name, settings=job) for name in (LITTLE, BIG)]
-    thresholds = thresholds_of(header.operating_point.threshold, classes=header.classes)
-    pair = Coupled(*sessions, thresholds=thresholds)
+    sessions, bench = _opened(
+        job, header=header, stream=stream, tensors=tensors, normalise=normalise, buffer=buffer, folder=folder
+    )
     phases_s["prepare"], load_kib = time.perf_counter() - begin, peak_kib()
     reset_peak()
     stages.prepared()
-    rate = header.operating_point.calibration.escalation_rate
-    bench = _Bench(
-        header=header,
-        stream=stream,
-        tensors=tensors,
-        pair=pair,
-        thresholds=thresholds,
-        normalise=normalise,
-        buffer=buffer,
-        plan=TierPlan(**job["plan"]),
-        shares=(1 - rate, rate),
-    )
     gc.disable()
     answer = _time(bench, ask, reach=stages.reach)
     answer["memory"] |= {
@@ -113,6 +93,46 @@ def measure_pair(job: dict[str, Any], *, stages: StageTalk, import_runtime: Call
         answer["runtime"] |= {"providers": sessions[0].get_providers()}
         answer["runtime"]["node_providers"] = _proof(bench, folder, job)
     return answer
+
+
+def _ready(folder: Path) -> tuple[Any, Any]:
+    """Return the stream and a buffer for times: memory in use before the model comes, hence none of its own."""
+    import numpy as np
+
+    from edge_agent import pair_statistics, pair_timing
+    from edge_agent.pair_stream import read_stream
+
+    pair_statistics.mean_ci95(np.arange(1.0, 65.0), np.arange(64) % 2, shares=(0.5, 0.5))
+    return read_stream(folder / STREAM), np.ones(pair_timing.CAPACITY, dtype=np.int64)
+
+
+def _opened(
+    job: dict[str, Any],
+    *,
+    header: PackHeader,
+    stream: Any,
+    tensors: list[Any],
+    normalise: Any,
+    buffer: Any,
+    folder: Path,
+) -> tuple[list[Any], _Bench]:
+    """Return both sessions and what the timed part works with."""
+    from edge_agent.coupled import Coupled, thresholds_of
+
+    sessions = [open_session(folder / name, settings=job) for name in (LITTLE, BIG)]
+    thresholds = thresholds_of(header.operating_point.threshold, classes=header.classes)
+    rate = header.operating_point.calibration.escalation_rate
+    return sessions, _Bench(
+        header=header,
+        stream=stream,
+        tensors=tensors,
+        pair=Coupled(*sessions, thresholds=thresholds),
+        thresholds=thresholds,
+        normalise=normalise,
+        buffer=buffer,
+        plan=TierPlan(**job["plan"]),
+        shares=(1 - rate, rate),
+    )
 
 
 def _time(bench: _Bench, ask: dict[str, Any], *, reach: Callable[[bytes], None]) -> dict[str, Any]:
@@ -172,45 +192,20 @@ def _write(path: Path, run: Any, n: int, duration_s: float) -> None:
 
 def _conclude(bench: _Bench, ask: dict[str, Any], *, counts: dict[str, Any]) -> dict[str, Any]:
     """Return latency, the pair's figures and the windows of energy, from all processes and what only the last does."""
-    import numpy as np
-
-    from edge_agent import pair_statistics, pair_stream, pair_timing
+    from edge_agent import pair_statistics
     from edge_agent.pair_observation import MAX_MISMATCH, observe
 
-    runs, n, duration_s = [], 0, 0.0
-    for path in [*ask["earlier"], ask["raw"]]:
-        with np.load(path) as raw:
-            runs.append(pair_statistics.PathTimes(times_ms=raw["times_ms"], paths=raw["paths"].astype(np.int64)))
-            n, duration_s = n + int(raw["totals"][0]), duration_s + float(raw["totals"][1])
-    order = pair_stream.natural_order(bench.stream)
-    steps = [bench.tensors[image] for image in order]
-    replay_plan = dataclasses.replace(
-        bench.plan, min_n=64, min_window_s=ask["replay_s"], max_window_s=4 * ask["replay_s"] + 1, ci_fraction=None
-    )
-    step_ms = float(pair_statistics.joined(runs).times_ms.mean())
-    replay = pair_timing.time_steps(
-        lambda at: bench.pair.run(steps[at]),
-        steps=len(steps),
-        plan=replay_plan,
-        buffer=bench.buffer,
-        stride=pair_timing.choose_stride(step_ms, window_s=ask["replay_s"], steps=len(steps)),
-    )
+    runs, n, duration_s = _gathered([*ask["earlier"], ask["raw"]])
+    replay, replayed = _replay(bench, seconds=ask["replay_s"])
     windows: dict[str, list[int] | None] = {"replay": [replay.start_ns, replay.end_ns, replay.n]}
     windows |= {name: _alone(bench, big=name == "big", seconds=ask["energy_s"]) for name in ("little", "big")}
     seen = observe(bench.pair, bench.stream, normalise=bench.normalise, thresholds=bench.thresholds)
-    shares, flags = bench.shares, []
-    if 1 - seen.agreement > MAX_MISMATCH:
-        shares = seen.board_shares(bench.stream, shares=shares)
-        flags.append("route_mismatch")
-    replay_ms = float(replay.times_ns.mean()) / 1e6
-    rate = float(seen.routes[order[replay.steps]].mean())
+    agrees = 1 - seen.agreement <= MAX_MISMATCH
+    shares = bench.shares if agrees else seen.board_shares(bench.stream, shares=bench.shares)
     costs = pair_statistics.route_costs(runs, shares=shares)
+    replay_ms, rate = float(replay.times_ns.mean()) / 1e6, float(seen.routes[replayed].mean())
     interaction = replay_ms / ((1 - rate) * costs[0].mean_ms + rate * costs[1].mean_ms) - 1
-    if abs(interaction) > _MAX_INTERACTION:
-        flags.append("interaction")
     means = tuple(pair_statistics.mean_ms([run], shares=shares) for run in runs)
-    if bench.plan.ci_fraction and (max(means) - min(means)) / min(means) > 2 * bench.plan.ci_fraction:
-        flags.append("process_spread")
     first, last = pair_statistics.minutes(runs[-1], shares=shares)
     figures = PairFigures(
         operating_point=bench.header.operating_point.name,
@@ -227,10 +222,58 @@ def _conclude(bench: _Bench, ask: dict[str, Any], *, counts: dict[str, Any]) -> 
         first_minute_ms=first,
         last_minute_ms=last,
         stages_ms=seen.stages_ms,
-        flags=tuple(flags),
+        flags=_flags(bench.plan, agrees=agrees, interaction=interaction, means=means),
     )
     latency = {"n": n, "duration_s": duration_s, **counts, **pair_statistics.summarise(runs, shares=shares)}
     return {"latency": latency, "pair": figures.to_dict(), "windows_ns": windows}
+
+
+def _gathered(paths: list[str]) -> tuple[list[Any], int, float]:
+    """Return the times of all processes, and how many inferences and seconds their windows were."""
+    import numpy as np
+
+    from edge_agent.pair_statistics import PathTimes
+
+    runs, n, duration_s = [], 0, 0.0
+    for path in paths:
+        with np.load(path) as raw:
+            runs.append(PathTimes(times_ms=raw["times_ms"], paths=raw["paths"].astype(np.int64)))
+            n, duration_s = n + int(raw["totals"][0]), duration_s + float(raw["totals"][1])
+    return runs, n, duration_s
+
+
+def _replay(bench: _Bench, *, seconds: float) -> tuple[Any, Any]:
+    """Time the stream in its natural order, routed by the board; return the times and which images they are of."""
+    from edge_agent import pair_stream, pair_timing
+
+    order = pair_stream.natural_order(bench.stream)
+    steps = [bench.tensors[image] for image in order]
+    begin = time.perf_counter()
+    for tensor in steps[:16]:
+        bench.pair.run(tensor)
+    step_ms = (time.perf_counter() - begin) * 1e3 / min(16, len(steps))
+    plan = dataclasses.replace(
+        bench.plan, min_n=64, min_window_s=seconds, max_window_s=4 * seconds + 1, ci_fraction=None
+    )
+    times = pair_timing.time_steps(
+        lambda at: bench.pair.run(steps[at]),
+        steps=len(steps),
+        plan=plan,
+        buffer=bench.buffer,
+        stride=pair_timing.choose_stride(step_ms, window_s=seconds, steps=len(steps)),
+    )
+    return times, order[times.steps]
+
+
+def _flags(plan: TierPlan, *, agrees: bool, interaction: float, means: tuple[float, ...]) -> tuple[str, ...]:
+    """Return what a reader of the figures must know."""
+    spread = (max(means) - min(means)) / min(means)
+    said = {
+        "route_mismatch": not agrees,
+        "interaction": abs(interaction) > _MAX_INTERACTION,
+        "process_spread": plan.ci_fraction is not None and spread > 2 * plan.ci_fraction,
+    }
+    return tuple(name for name, holds in said.items() if holds)
 
 
 def _alone(bench: _Bench, *, big: bool, seconds: float) -> list[int] | None:

@@ -28,7 +28,7 @@ def changed(source_pack: Path, path: Path, *, without: str = "", **content: byte
     return path
 
 
-def refused(path: Path, folder: Path, message: str) -> None:
+def assert_refused(path: Path, folder: Path, message: str) -> None:
     folder.mkdir()
     with pytest.raises(ModelRefusedError, match=message):
         unpack_pack(path, folder)
@@ -45,29 +45,33 @@ def test_a_pack_gives_its_four_files_and_who_decides(pack: Path, tmp_path: Path)
 def test_a_truncated_pack_is_refused(pack: Path, tmp_path: Path) -> None:
     path = tmp_path / "pair.zip"
     path.write_bytes(pack.read_bytes()[:-100])
-    refused(path, tmp_path / "out", "no whole zip|must hold pack.json")  # a zip lies within, and may be found
+    assert_refused(path, tmp_path / "out", "no whole zip|must hold pack.json")  # a zip lies within, and may be found
 
 
 def test_a_pack_with_anything_else_in_it_is_refused(pack: Path, tmp_path: Path) -> None:
-    refused(changed(pack, tmp_path / "pair.zip", extra=b"x"), tmp_path / "out", r"holds .*\.\./extra but must hold")
+    assert_refused(
+        changed(pack, tmp_path / "pair.zip", extra=b"x"), tmp_path / "out", r"holds .*\.\./extra but must hold"
+    )
 
 
 def test_a_pack_that_lacks_a_file_is_refused(pack: Path, tmp_path: Path) -> None:
-    refused(changed(pack, tmp_path / "pair.zip", without="big.onnx"), tmp_path / "out", "but must hold pack.json")
+    assert_refused(
+        changed(pack, tmp_path / "pair.zip", without="big.onnx"), tmp_path / "out", "but must hold pack.json"
+    )
 
 
 def test_a_pack_that_grows_beyond_its_limit_is_refused(
     pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Artifact, "MAX_BYTES", 1000)
-    refused(pack, tmp_path / "out", "unpacks to more than")
+    assert_refused(pack, tmp_path / "out", "unpacks to more than")
 
 
 @pytest.mark.parametrize(
     ("header", "message"), [(b"{}", "header cannot be used: .* lacks"), (b"\xff", "header cannot be used: .* not JSON")]
 )
 def test_a_header_that_is_none_is_refused(pack: Path, tmp_path: Path, header: bytes, message: str) -> None:
-    refused(changed(pack, tmp_path / "pair.zip", pack=header), tmp_path / "out", message)
+    assert_refused(changed(pack, tmp_path / "pair.zip", pack=header), tmp_path / "out", message)
 
 
 def test_a_header_of_another_version_is_refused(pack: Path, tmp_path: Path) -> None:
