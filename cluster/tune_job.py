@@ -14,7 +14,6 @@ from nas_service.errors import NasError
 from nas_service.job_state import JobState
 from nas_service.job_tune import Tune
 from nas_service.space import load_definition
-from nas_service.store.job_record import JobEvent
 from nas_service.tune.driver import EvaluatorSetting
 from nas_service.tune.driver_trials import RayAsha, run_trials
 from nas_service.tune.methods import make_method
@@ -22,7 +21,6 @@ from nas_service.tune.trials import TuneSession
 from nas_service.tuning import Entry, TrialReport, Tuning, parameters_text, value_of
 from nas_service.whole_file import write_whole
 
-PAGE = 1000
 _NAME = re.compile(r"trial-(\d+)-epoch-(\d+)\.safetensors")
 
 
@@ -42,10 +40,7 @@ class EventJournal:
 
     def entries(self) -> list[Entry]:
         """Return all events, in order."""
-        events: list[JobEvent] = []
-        while page := self._job.store.jobs.events(self._job.job_id, events[-1].id if events else 0, PAGE):
-            events += page
-        return list(events)
+        return list(self._job.store.jobs.history(self._job.job_id))
 
 
 class TrialFiles:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging as python_logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -81,7 +82,8 @@ class TensorBoardLog:
     def __init__(self, folder: Path) -> None:
         from tensorboardX import SummaryWriter
 
-        self._writer: Any = SummaryWriter(str(folder))
+        # its own names tell seconds apart, so a job that is resumed at once would lose what it had written
+        self._writer: Any = SummaryWriter(str(folder), filename_suffix=f".{time.time_ns()}")
 
     def log(self, step: int, figures: Mapping[str, float]) -> None:
         """Write the figures, at once."""

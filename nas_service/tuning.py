@@ -144,6 +144,12 @@ class Tuning:
             return None
         return max(reached, key=lambda trial: (trial.epoch, trial.rungs[-1].value, -trial.number))
 
+    @property
+    def ranked(self) -> list[TunedTrial]:
+        """The trials, best first; failed ones last."""
+        order = sorted(self.trials.values(), key=lambda t: (-t.epoch, -(t.value or 0.0), t.number))
+        return sorted(order, key=lambda trial: trial.status == "failed")
+
     def count(self, status: Status) -> int:
         """Return how many trials have a status."""
         return sum(trial.status == status for trial in self.trials.values())

@@ -11,6 +11,7 @@ from nas_service.fleet import Board
 from nas_service.image_folder import ImageFolder
 from nas_service.job import DATASETS, InvalidJobError, JobSpec, Problem
 from nas_service.pair_space import PairSpace, SpaceDefinition
+from nas_service.scalar_log import missing_extras
 from nas_service.space import load_definition
 
 # Channels, side in pixels, classes of the data sets whose shape their name tells.
@@ -62,6 +63,7 @@ def validate_job(
     if checkpoint is not None and files is not None and not files.exists(checkpoint):
         message = f"no artefact {checkpoint!r} is stored here; `nas show JOB` lists a job's artefacts"
         problems.append(Problem(path="supernet.checkpoint", message=message))
+    problems += [Problem(path=f"logging.{key}", message=advice) for key, advice in missing_extras(spec.logging)]
     if problems:
         raise InvalidJobError(problems)
 

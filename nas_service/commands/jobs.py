@@ -12,6 +12,7 @@ from nas_service.client import ENDED_STATES, Client, Json
 from nas_service.commands.console import Console, duration, stamp
 from nas_service.commands.context import Context, json_option, pass_context
 from nas_service.server_events import JobEvent
+from nas_service.tuning import Tuning, parameters_text
 
 SILENT_S = 60.0
 
@@ -104,8 +105,34 @@ def show_job(client: Client, console: Console, *, job: str, as_json: bool) -> No
         facts.append(("finalists", f"{', '.join(finalists)} (fetch one: nas get {job} NUMBER -o DIR)"))
     if warning := silence_text(found, now_unix_s=time.time()):
         facts.insert(4, ("warning", warning))
+    if found["kind"] == "tune":
+        tuning = Tuning.of(client.past_events(job))
+        facts += tuning_facts(tuning)
     width = max(len(name) for name, _ in facts)
     console.data("\n".join(f"{name:<{width}}  {value}" for name, value in facts))
+    if found["kind"] == "tune":
+        show_trials(console, tuning)
+
+
+def tuning_facts(tuning: Tuning) -> list[tuple[str, str]]:
+    """Return what there is to say of a tuning so far, as (name, text)."""
+    counts = {status: tuning.count(status) for status in ("finished", "stopped", "failed", "running")}
+    facts = [("trials", ", ".join(f"{number} {status}" for status, number in counts.items() if number) or "none yet")]
+    if (best := tuning.best) is not None:
+        value = f"trial {best.number}, {100 * (best.value or 0.0):.2f} % after {best.epoch} epochs"
+        facts += [("best", value), ("with", parameters_text(best.parameters))]
+    return facts
+
+
+def show_trials(console: Console, tuning: Tuning) -> None:
+    """Write the trials as a table, best first."""
+    rows = [
+        [t.number, t.status, t.epoch, "-" if t.value is None else f"{100 * t.value:.2f}", parameters_text(t.parameters)]
+        for t in tuning.ranked
+    ]
+    if rows:
+        console.data("")
+        console.table(("TRIAL", "ENDED", "EPOCHS", "METRIC %", "PARAMETERS"), rows)
 
 
 def job_facts(job: Json) -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ from nas_service.report.data import (
 )
 from nas_service.server_events import JobEvent
 from nas_service.trajectory import Trajectory, TrajectoryStep
+from nas_service.tuning import Tuning
 
 Json = dict[str, Any]
 
@@ -71,6 +72,7 @@ def collect(source: Source, job_id: str) -> ReportData:
         measurements=tuple(m for m in results if m.measurement_key in keys),
         training=training_from(events),
         trajectory=trajectory_from(events),
+        tuning=Tuning.of(events) if job["kind"] == "tune" else None,
         artefacts=dict(job.get("artefacts") or {}),
     )
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from nas_service.errors import InvalidRequestError
 from nas_service.trajectory import Trajectory
+from nas_service.tuning import Tuning
 
 COUPLINGS = ("independent", "stem", "nested", "triangular")
 HALVES = ("little", "big")
@@ -113,6 +114,7 @@ class ReportData:
     measurements: tuple[ReportMeasurement, ...] = ()
     training: tuple[TrainingPoint, ...] = ()
     trajectory: Trajectory | None = None
+    tuning: Tuning | None = None
     artefacts: dict[str, str] = field(default_factory=dict)
 
     @property

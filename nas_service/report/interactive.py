@@ -27,7 +27,7 @@ def front_figure(plot: FrontPlot) -> Figure:
     present = {p.coupling for p in plot.front}
     traces += [_front_marks(plot, coupling) for coupling in [*COLOURS, *sorted(present - set(COLOURS))]
                if coupling in present]  # fmt: skip
-    layout = _layout(plot.cost_label, "accuracy, %")
+    layout = layout_of(plot.cost_label, "accuracy, %")
     costs = [p.cost for c in plot.curves for p in c.points]
     if spans_decades(costs):
         ticks = log_ticks(min(costs), max(costs))
@@ -42,14 +42,14 @@ def progress_figure(plot: ProgressPlot) -> Figure:
         "type": "scatter",
         "mode": "lines",
         "x": evaluations,
-        "y": [_short(100 * share) for share in plot.hypervolume],
+        "y": [short(100 * share) for share in plot.hypervolume],
         "line": {"color": "@ink", "width": 2.5, "shape": "hv"},
         "fill": "tozeroy",
         "fillcolor": rgba(SERIES[0], 0.12),
         "hovertemplate": "after %{x} evaluations: %{y:.1f} %<extra></extra>",
         "showlegend": False,
     }
-    layout = _layout("evaluations", "hypervolume, %")
+    layout = layout_of("evaluations", "hypervolume, %")
     ends = [*[start for start, _ in plot.strategies[1:]], len(evaluations)]
     layout["shapes"], layout["annotations"] = [], []
     for index, ((start, name), end) in enumerate(zip(plot.strategies, ends, strict=True)):
@@ -74,13 +74,13 @@ def training_figure(plot: TrainingPlot) -> Figure:
                 "mode": "lines+markers" if len(rows) < 40 else "lines",
                 "name": name.replace("_", " "),
                 "x": [epoch for epoch, _ in rows],
-                "y": [_short(value) for _, value in rows],
+                "y": [short(value) for _, value in rows],
                 "yaxis": "y2" if both and not loss else "y",
                 "line": {"color": SERIES[index % len(SERIES)], "width": 2, "dash": "dash" if loss else "solid"},
                 "marker": {"size": 5},
             }
         )
-    layout = _layout("epoch", "loss" if plot.losses else other_label(plot))
+    layout = layout_of("epoch", "loss" if plot.losses else other_label(plot))
     if max(epoch for rows in (*plot.losses.values(), *plot.others.values()) for epoch, _ in rows) <= 20:
         layout["xaxis"]["dtick"] = 1
     if both:
@@ -94,8 +94,8 @@ def _curve_trace(curve: PlotCurve) -> Figure:
     return {
         "type": "scatter",
         "mode": "lines",
-        "x": [_short(p.cost) for p in curve.points],
-        "y": [_short(p.accuracy) for p in curve.points],
+        "x": [short(p.cost) for p in curve.points],
+        "y": [short(p.accuracy) for p in curve.points],
         "line": {"color": rgba(colour(curve.coupling), 0.75 if curve.finalist else 0.32), "width": 1.2},
         "customdata": [_hover(p) for p in curve.points],
         "hovertemplate": _HOVER,
@@ -109,8 +109,8 @@ def _ends_trace(plot: FrontPlot, *, index: int) -> Figure:
         "type": "scatter",
         "mode": "markers",
         "name": "little alone" if index == 0 else "big always",
-        "x": [_short(p.cost) for p in ends],
-        "y": [_short(p.accuracy) for p in ends],
+        "x": [short(p.cost) for p in ends],
+        "y": [short(p.accuracy) for p in ends],
         "marker": {
             "symbol": "circle-open" if index == 0 else "square-open",
             "size": 6,
@@ -126,8 +126,8 @@ def _front_line(plot: FrontPlot) -> Figure:
         "type": "scatter",
         "mode": "lines",
         "name": "front",
-        "x": [_short(p.cost) for p in plot.front],
-        "y": [_short(p.accuracy) for p in plot.front],
+        "x": [short(p.cost) for p in plot.front],
+        "y": [short(p.accuracy) for p in plot.front],
         "line": {"color": "@ink", "width": 2.5, "shape": "hv"},
         "hoverinfo": "skip",
     }
@@ -139,8 +139,8 @@ def _front_marks(plot: FrontPlot, coupling: str) -> Figure:
         "type": "scatter",
         "mode": "markers",
         "name": coupling,
-        "x": [_short(p.cost) for p in points],
-        "y": [_short(p.accuracy) for p in points],
+        "x": [short(p.cost) for p in points],
+        "y": [short(p.accuracy) for p in points],
         "marker": {
             "symbol": PLOTLY_MARKS.get(coupling, "circle"),
             "size": 9,
@@ -159,10 +159,11 @@ _HOVER = (
 
 
 def _hover(point: PlotPoint) -> list[Any]:
-    return [point.number, point.coupling, threshold_text(point.threshold), _short(point.escalated)]
+    return [point.number, point.coupling, threshold_text(point.threshold), short(point.escalated)]
 
 
-def _layout(x_title: str, y_title: str) -> Figure:
+def layout_of(x_title: str, y_title: str) -> Figure:
+    """Return the layout that all plots share, with its axes' titles."""
     axis = {"gridcolor": "@grid", "linecolor": "@grid", "zeroline": False, "ticks": "outside", "tickcolor": "@grid"}
     return {
         "xaxis": {**axis, "title": {"text": x_title}},
@@ -207,5 +208,6 @@ def _label(x: float, text: str) -> Figure:
     }
 
 
-def _short(value: float) -> float:
+def short(value: float) -> float:
+    """Return a number with the digits that a plot can show."""
     return float(f"{value:.6g}")

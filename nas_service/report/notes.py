@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from nas_service.report.data import ReportData
+from nas_service.tuning import Tuning
 
 TIER_WORDS = {
     "probe": "probe: for demos only",
@@ -23,6 +24,8 @@ GRADE_WORDS = {
 
 def honest_notes(data: ReportData) -> list[str]:
     """Return the notes that belong under every figure of this report, most important first."""
+    if data.tuning is not None:
+        return [*_state(data), *_tuning(data.tuning)]
     return [*_state(data), *_measured(data), *_not_measured(data), *_selection(data), *_failures(data)]
 
 
@@ -97,6 +100,23 @@ def _selection(data: ReportData) -> list[str]:
         "Candidates are compared with each other only: static networks, independent cascades and early exits on "
         "equal budgets are no part of this report.",
     ]
+
+
+def _tuning(tuning: Tuning) -> list[str]:
+    notes = [
+        "Values are on at most 1,000 validation images that the best trial was chosen by, so it looks better there "
+        "than it is; each set of hyperparameters was trained once, from the same initial weights."
+    ]
+    if any(trial.parent for trial in tuning.trials.values()):
+        notes.append(
+            "A population's hyperparameters changed while it trained: the best member's last ones are handed on, which "
+            "alone need not give what the schedule gave."
+        )
+    reasons = sorted({trial.error for trial in tuning.trials.values() if trial.error})
+    if reasons:
+        failed = tuning.count("failed")
+        notes.append(f"{failed} {'trial' if failed == 1 else 'trials'} failed: {'; '.join(reasons[:3])}.")
+    return notes
 
 
 def _failures(data: ReportData) -> list[str]:

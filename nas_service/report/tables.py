@@ -197,6 +197,7 @@ def provenance_table(data: ReportData) -> Table:
         ("spec hash", data.spec_hash),
         ("seed", str(data.spec.get("seed", 0))),
         ("router", data.spec.get("router")),
+        ("hyperparameters", f"tuned by job {tuned}" if (tuned := _tuned(data)) else None),
         *[(f"split {split}", ", ".join(sorted(found))) for split, found in sorted(hashes.items())],
         *[(f"artefact {name}", digest) for name, digest in sorted(data.artefacts.items())],
         ("service version", data.version),
@@ -206,6 +207,11 @@ def provenance_table(data: ReportData) -> Table:
     ]
     rows = tuple((name, value) for name, value in pairs if value)
     return Table(title="Provenance", columns=("what", "value"), rows=rows, text_columns=2)
+
+
+def _tuned(data: ReportData) -> str | None:
+    job: str | None = (data.spec.get("supernet") or {}).get("tuned")
+    return job
 
 
 def spec_text(data: ReportData) -> str:

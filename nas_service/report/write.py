@@ -27,6 +27,7 @@ from nas_service.report.tables import (
     provenance_table,
     spec_text,
 )
+from nas_service.report.tuning import tuning_facts, tuning_figure, tuning_plot, tuning_png, tuning_table
 from nas_service.whole_file import write_whole
 
 
@@ -76,6 +77,12 @@ def _plots(data: ReportData) -> list[Plot]:
         )
         for plot in front_plots(data)
     ]
+    if data.tuning is not None and (curves := tuning_plot(data.tuning)) is not None:
+        caption = (
+            "Every trial's metric after each epoch; the best in bold, those that were stopped or failed end early."
+        )
+        plots.append(Plot(name="trials", title="Trials", caption=caption, figure=tuning_figure(curves),
+                          png=tuning_png(curves)))  # fmt: skip
     if (progress := progress_plot(data)) is not None:
         caption = (
             f"How much of the box between the best figures and a little beyond the front's worst is covered, in "
@@ -99,7 +106,15 @@ def _plots(data: ReportData) -> list[Plot]:
 
 
 def _page(data: ReportData, plots: list[Plot]) -> dict[str, Any]:
-    tables = [front_table(data), finalists_table(data), int8_table(data), measurements_table(data), boards_table(data)]
+    trials = None if data.tuning is None else tuning_table(data.tuning)
+    tables = [
+        trials,
+        front_table(data),
+        finalists_table(data),
+        int8_table(data),
+        measurements_table(data),
+        boards_table(data),
+    ]
     spec: Mapping[str, Any] = data.spec
     return {
         "title": data.name,
@@ -108,7 +123,7 @@ def _page(data: ReportData, plots: list[Plot]) -> dict[str, Any]:
         "dataset": (spec.get("dataset") or {}).get("name"),
         "preset": (spec.get("space") or {}).get("preset"),
         "objectives": data.objectives,
-        "facts": headline(data, front_plots(data)),
+        "facts": headline(data, front_plots(data)) if data.tuning is None else tuning_facts(data.tuning),
         "plots": plots,
         "figures_json": json.dumps({plot.name: plot.figure for plot in plots}).replace("<", "\\u003c"),
         "tables": [table for table in tables if table is not None],

@@ -150,6 +150,13 @@ class JobStore:
             rows = connection.execute(wanted).all()
         return [JobEvent(id=r.id, job_id=r.job_id, at=r.at, kind=r.kind, message=r.message, data=r.data) for r in rows]
 
+    def history(self, job_id: str) -> List[JobEvent]:
+        """Return all events of the job, in order."""
+        found: List[JobEvent] = []
+        while page := self.events(job_id, after=found[-1].id if found else 0):
+            found += page
+        return found
+
     def _set(self, job_id: str, **values: Any) -> None:
         with self._database.transaction() as connection:
             if connection.execute(update(jobs).where(jobs.c.id == job_id).values(**values)).rowcount == 0:

@@ -11,6 +11,7 @@ from nas_service.api.context import Context
 from nas_service.api.driver import job_view, launch_driver
 from nas_service.api.job_request import job_request_schema, read_job
 from nas_service.api.problems import problem_responses
+from nas_service.api.tuned import with_tuned
 from nas_service.api.validation import validate_job
 from nas_service.api.views import JobList, JobPlan, JobView
 from nas_service.job import JobSpec
@@ -37,6 +38,7 @@ def jobs_router(context: Context) -> APIRouter:
         dry_run: Annotated[bool, Query(description="Only say what would run")] = False,
     ) -> JobView | JobPlan:
         """Check a job and start it."""
+        spec = with_tuned(spec, store.jobs)
         validate_job(spec, store.fleet, files=store.files, data=context.data)
         if dry_run:
             response.status_code = 200
