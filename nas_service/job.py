@@ -55,7 +55,7 @@ __all__ = [
 
 # What this version runs; the rest of what a job can say is refused by name rather than left undone.
 KINDS_THAT_RUN = ("search", "train", "tune")
-TIERS_THAT_RUN = ("probe", "screen", "rank")
+HALVES_TIERS = ("probe", "screen", "rank")  # above these a pair is measured whole, which takes its final weights
 DATASETS_THAT_RUN = ("digits", "fashion_mnist", "cifar10", "cifar100", "imagenet", "folder", "parquet")
 MAX_OBJECTIVES = 4
 
@@ -275,9 +275,9 @@ def _not_in_this_version(spec: JobSpec) -> Iterator[Problem]:
         yield _absent("dataset.name", spec.dataset.name, DATASETS_THAT_RUN)
     if ":" not in spec.space.preset and spec.space.preset not in PRESETS:
         yield _absent("space.preset", spec.space.preset, PRESETS)
-    for path, tier in (("measurement.tier", spec.measurement.tier), ("finalists.tier", spec.finalists.tier)):
-        if tier is not None and tier not in TIERS_THAT_RUN:
-            yield _absent(path, tier, TIERS_THAT_RUN)
+    if (tier := spec.measurement.tier) not in HALVES_TIERS:
+        choice = f"choose one of {', '.join(HALVES_TIERS)}, and set finalists.tier to {tier!r}"
+        yield Problem(path="measurement.tier", message=f"{tier!r} measures finished pairs, not a search's; {choice}")
 
 
 def _absent(path: str, got: str, works: Iterable[str]) -> Problem:

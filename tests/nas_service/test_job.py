@@ -242,17 +242,18 @@ def test_a_wrong_value_is_refused_with_its_path_and_what_is_allowed(changes: dic
         ({"kind": "measure"}, "kind: 'measure' is not part of this version; what works: search, train"),
         (
             {"measurement__tier": "final"},
-            "measurement.tier: 'final' is not part of this version; what works: probe, scr",
-        ),
-        (
-            {"finalists__tier": "sustained"},
-            "finalists.tier: 'sustained' is not part of this version; what works: probe",
+            "measurement.tier: 'final' measures finished pairs, not a search's; choose one of probe, screen, rank",
         ),
     ],
 )
 def test_what_this_version_does_not_run_is_refused_and_says_what_works(changes: dict[str, Any], expected: str) -> None:
     [problem] = problems(job(**changes))
     assert problem.startswith(expected)
+
+
+@pytest.mark.parametrize("tier", ["probe", "screen", "rank", "final", "sustained"])
+def test_finalists_may_be_measured_at_every_tier(tier: str) -> None:
+    assert parse_job(job(finalists__tier=tier)).finalists.tier == tier
 
 
 @pytest.mark.parametrize("name", PRESETS)
