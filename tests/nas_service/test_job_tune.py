@@ -49,7 +49,7 @@ def test_a_parameter_may_be_named_in_short_or_with_its_place(name):
         (parameters(learnin_rate={"log": [0.1, 1]}), "unknown parameter 'learnin_rate'; did you mean 'learning_rate'?"),
         (parameters(learning_rate={"logg": [0.1, 1]}), "learning_rate.logg: unknown key; did you mean 'log'?"),
         (parameters(learning_rate={}), "has nothing but must have exactly one of: uniform, log, integer, choice"),
-        (parameters(learning_rate={"log": [0.1, 1], "uniform": [0, 1]}), "has uniform and log but must have exactly one"),
+        (parameters(learning_rate={"log": [0.1, 1], "uniform": [0, 1]}), "has uniform and log but must have"),
         (parameters(learning_rate={"log": [0, 1]}), "a logarithmic range begins above 0"),
         (parameters(learning_rate={"log": [1, 0.1]}), "must be [low, high] with low below high"),
         (parameters(learning_rate={"choice": [0.1]}), "tune.parameters.learning_rate.choice"),
@@ -65,7 +65,7 @@ def test_a_parameter_may_be_named_in_short_or_with_its_place(name):
         ({"method": "pbt", "trials": 1}, "a population needs at least 4"),
         ({"method": "pbt", "reduction": 3}, "reduction means nothing to method 'pbt'"),
         ({"method": "pbt", "interval": 9}, "the population would end before its first exchange"),
-        ({"method": "pbt", **parameters(teacher={"choice": ["in_place", "average"]})}, "cannot change between two epochs"),
+        ({"method": "pbt", **parameters(teacher={"choice": ["in_place", "average"]})}, "cannot change between two"),
         ({"method": "pbt", **parameters(system={"uniform": [0, 1]})}, "begin above 0"),
     ],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Curves for TensorBoard and MLflow: what is written, what a missing package is told, and that a failure costs no job."""
+"""Curves for TensorBoard and MLflow: what is written, what is told of a missing package, and what a failure costs."""
 
 from __future__ import annotations
 
