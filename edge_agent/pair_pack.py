@@ -17,8 +17,8 @@ HEADER, LITTLE, BIG, STREAM = "pack.json", "little.onnx", "big.onnx", "stream.np
 PACK_FILES = (HEADER, LITTLE, BIG, STREAM)
 _MAX_HEADER_BYTES = 1 << 20
 _COPY_BYTES = 1 << 20
-# RuntimeError: encrypted; NotImplementedError: compressed in a way that Python does not know.
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
+# RuntimeError: a member that is encrypted, or compressed in a way that Python does not know.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
 
 
 def unpack_pack(path: Path, folder: Path) -> PackHeader:
