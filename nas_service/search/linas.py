@@ -27,7 +27,7 @@ SHORTLIST = 160
 EXAMINED = 1000  # of a listed space, by their expected curves, before uncertainty is looked at
 DRAWS = 32
 PARENTS = 40
-WIDER = 0.3  # the reference lies beyond the front's nadir by so much of its span
+WIDER = 1.0  # the reference lies beyond the front's nadir by so much of its span: the ends count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ class LinasProposer(StatelessProposer):
         self._seed = setting.seed
         self._features = Features(setting.space)
         self._pool = Pool(setting.space)
-        self._startup = max(6, min(20, round(setting.budget / 10)))
+        self._startup = max(6, min(12, round(setting.budget / 10)))
         self._plan: _Plan | None = None
         self._known = -1
         self._kernels: list[Kernel] = []
