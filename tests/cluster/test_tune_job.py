@@ -16,6 +16,7 @@ from nas_service.report import collect, write_report
 from nas_service.strict_yaml import load_yaml
 from nas_service.tuning import Tuning
 from tests.cluster.live import LiveService
+from tests.nas_service.tune.tunings import Memory, drive, session_over
 from workers.data.dataset import DatasetSpec
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs/examples"
@@ -55,6 +56,22 @@ def test_a_worker_returns_what_went_wrong_with_a_trial_and_trains_the_next_one()
     report = runner.epoch()
     assert (report.error, report.epoch) == (None, 1)
     assert set(report.accuracies) == {"largest_little", "largest_big", "smallest_little", "smallest_big"}
+
+
+@pytest.mark.slow  # eight epochs
+def test_a_population_of_supernets_goes_on_from_weights_of_its_best_with_other_hyperparameters():
+    from cluster.trial_runner import SupernetTrials
+    from nas_service.presets import MICRO
+
+    tune = {"method": "pbt", "trials": 4, "parameters": {"learning_rate": {"log": [0.01, 0.5]},
+            "batch_size": {"choice": [32, 64]}}}  # fmt: skip
+    spec = parse_job({**JOB, "tune": tune, "supernet": {"epochs": 2, "train_fraction": 0.1}})
+    runner = SupernetTrials(spec=spec, definition=MICRO, dataset=DatasetSpec(name="digits"), device="cpu")
+    session = session_over(Memory(), spec.tune, epochs=2)
+    drive(session, workers=1, make=lambda: runner)
+    copied = [t for t in session.tuning.trials.values() if t.parent]
+    assert session.finished
+    assert (len(copied), session.tuning.count("finished")) == (1, 4)
 
 
 def candidate(number: int, error: float, macs: float) -> Candidate:

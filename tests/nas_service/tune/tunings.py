@@ -130,13 +130,13 @@ class KilledOnce(Pretended):
         return super().epoch()
 
 
-def drive(session: TuneSession, *, workers: int = 2, epochs: int = 10_000) -> int:
+def drive(session: TuneSession, *, workers: int = 2, epochs: int = 10_000, make: Callable[[], Any] = Pretended) -> int:
     """Train in turns, an epoch of each worker, as Ray Tune would; return how many epochs were trained."""
-    busy: dict[int, Pretended] = {}
+    busy: dict[int, Any] = {}
     trained = 0
     while trained < epochs:
         while len(busy) < workers and (start := session.next()) is not None:
-            busy[start.leg.trial] = runner = Pretended()
+            busy[start.leg.trial] = runner = make()
             runner.begin(start.leg.parameters, start.checkpoint)
         if not busy:
             break
