@@ -165,6 +165,10 @@ class Client:
         """Give a board no further work; what it measures now may finish."""
         self._connection.send("POST", f"{API_PREFIX}/boards/{_part(name)}/drain")
 
+    def undrain_board(self, name: str) -> None:
+        """Give a drained or quarantined board work again."""
+        self._connection.send("POST", f"{API_PREFIX}/boards/{_part(name)}/undrain")
+
     def remove_board(self, name: str) -> None:
         """Remove a board and revoke its key at once; its measurements stay."""
         self._connection.send("DELETE", f"{API_PREFIX}/boards/{_part(name)}")

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from cluster.benchmarks.boards import latency, screen_overhead, stratified
 from cluster.benchmarks.energy import integration
+from cluster.benchmarks.gateway import fleet_size, pull_speed
 from cluster.benchmarks.learning import escalation, evaluation, sandwich_step
 from cluster.benchmarks.ranking import shared_weights
 from cluster.benchmarks.row import Benchmark, Row
@@ -25,6 +26,8 @@ BENCHMARKS: dict[str, Benchmark] = {
     "E2": screen_overhead,
     "E3": stratified,
     "E4": integration,
+    "E5": fleet_size,
+    "E10": pull_speed,
 }
 
 

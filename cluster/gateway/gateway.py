@@ -122,7 +122,7 @@ class Gateway:
         key = ensure_host_key(self._folders.host_key)
         self._fingerprint, self._host_key_line = fingerprint(key), public_line(key)
         self._folders.boards.mkdir(parents=True, exist_ok=True)
-        room = Mailroom(self._folders, fleet=self._store.fleet, files=self._store.files)
+        room = Mailroom(self._folders, fleet=self._store.fleet, files=self._store.files, gone=self._gone)
         room.begin()
         room.round()
         self._server = BoardServer(
@@ -238,6 +238,9 @@ class Gateway:
             return self._wait(seconds)
 
         run_until(stop, room)
+
+    def _gone(self) -> dict[str, float]:
+        return {} if self._server is None else self._server.gone()
 
     def _drop_removed(self, room: Mailroom) -> None:
         """Drop the boards that some other process has removed from the store."""

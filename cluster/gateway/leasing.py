@@ -17,6 +17,7 @@ from nas_service.fleet import PendingRequest, Settlement, StandingLease
 from nas_service.measurement import RequestStatus
 
 LOST_AFTER_S = 60.0
+GONE_AFTER_S = 30.0  # without a connection, which a dead board loses within a minute; silence protects no longer
 RESTART_GRACE_S = 10.0  # to hand in a result that it kept, or to say that it goes on with the lease
 TTL_S = 180.0
 QUIET_MARGIN_S = 60.0
@@ -34,7 +35,8 @@ class BoardView:
     """What leasing needs to know of a board; times are the gateway's own clock, in unix seconds.
 
     `silent_since` is when the board was last heard, but never before this gateway began to listen; `restarted_at` is
-    when its present incarnation was first heard; `working_on` is the lease that its last heartbeat named.
+    when its present incarnation was first heard; `working_on` is the lease that its last heartbeat named; `gone_since`
+    is when the last of its connections to this gateway ended, None if it has one or OpenSSH has them.
     """
 
     name: str
@@ -46,6 +48,7 @@ class BoardView:
     quiet_until: float | None = None
     restarted_at: float | None = None
     working_on: str | None = None
+    gone_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +80,10 @@ def _quiet_end(board: BoardView) -> float:
     if board.quiet_until is None:
         return 0.0
     heard = board.last_seen or 0.0
-    return min(board.quiet_until, heard + QUIET_LIMIT_S) + QUIET_MARGIN_S
+    end = min(board.quiet_until, heard + QUIET_LIMIT_S) + QUIET_MARGIN_S
+    if board.gone_since is not None and board.gone_since >= heard:
+        return min(end, board.gone_since + GONE_AFTER_S)
+    return end
 
 
 def ttl_s(*, quiet_s: float = 0.0) -> float:

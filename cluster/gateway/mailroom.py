@@ -10,7 +10,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 POLL_S = 1.0
 HEARTBEAT_S = 10.0
 AGENT_REFRESH_S = 5.0
+JUDGED_EVERY_S = 3.0
 ACK_KEPT_S = 3600.0
 ACK_REDONE_S = 600.0
 PART_KEPT_S = 600.0
@@ -45,15 +46,19 @@ class Mailroom:
         fleet: FleetStore,
         files: FileStore,
         clock: Callable[[], float] = time.time,
+        gone: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
+        """Take what the room works with; `gone` tells when boards without a connection lost their last one."""
         self._folders = folders
         self._fleet = fleet
         self._files = files
         self._clock = clock
+        self.gone = gone
         self._started_at = clock()
         self._heartbeats: dict[str, tuple[int, int]] = {}
         self._agent_written: dict[str, tuple[float, AgentSettings | None]] = {}
         self._tidied_at = float("-inf")
+        self._judged_at, self._out = float("-inf"), frozenset[str]()
         self.present: frozenset[str] = frozenset()
         self.next_host_key: str | None = None  # announced to the boards; may be set from another thread
 
@@ -136,7 +141,21 @@ class Mailroom:
         return receipt.reason
 
     def _views(self, boards: Sequence[Board]) -> list[BoardView]:
-        return [_view(board, self._started_at) for board in boards]
+        out, gone = self._quarantined(), self.gone()
+        return [_view(board, self._started_at, out=board.name in out, gone=gone.get(board.name)) for board in boards]
+
+    def _quarantined(self) -> frozenset[str]:
+        """Return the boards in quarantine, looked up every few seconds; log who comes and who goes."""
+        now = self._clock()
+        if not 0 <= now - self._judged_at < JUDGED_EVERY_S:
+            self._judged_at, before = now, self._out
+            found = self._fleet.quarantines(now=now)
+            self._out = frozenset(found)
+            for name in sorted(self._out - before):
+                log.warning("board %s is in quarantine: %s", name, found[name].reason)
+            for name in sorted(before - self._out):
+                log.info("board %s is out of quarantine", name)
+        return self._out
 
     def _end_leases(self, views: Sequence[BoardView]) -> bool:
         standing, now = self._fleet.leases.standing(), self._clock()
@@ -259,18 +278,19 @@ class Mailroom:
         _sweep_folders(self._folders.enrolments, lambda name: True, older_than=now - ACK_KEPT_S)
 
 
-def _view(board: Board, started_at: float) -> BoardView:
+def _view(board: Board, started_at: float, *, out: bool, gone: float | None) -> BoardView:
     beat = board.heartbeat
     return BoardView(
         name=board.name,
         board_class=board.board_class,
-        may_lease=board.may_lease and (beat is None or beat.state != "stopping"),
+        may_lease=board.may_lease and not out and (beat is None or beat.state != "stopping"),
         incarnation=board.incarnation,
         last_seen=board.last_seen,
         silent_since=max(board.last_seen or 0.0, started_at),
         quiet_until=beat.quiet_until_unix_s if beat else None,
         restarted_at=board.incarnation_since,
         working_on=beat.lease_id if beat else None,
+        gone_since=gone,
     )
 
 

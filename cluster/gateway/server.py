@@ -76,6 +76,7 @@ class BoardServer:
         self._acceptor: asyncssh.SSHAcceptor | None = None
         self._connections: dict[str, list[asyncssh.SSHServerConnection]] = defaultdict(list)
         self._open = 0
+        self._gone: dict[str, float] = {}
         self._failed_codes: dict[str, deque[float]] = defaultdict(deque)
 
     async def listen(self, bind: str, port: int) -> int:
@@ -126,6 +127,10 @@ class BoardServer:
         """Return how many connections each user holds; may be called from any thread."""
         return {user: len(held) for user, held in list(self._connections.items()) if held}
 
+    def gone(self) -> dict[str, float]:
+        """Return when users without a connection lost their last one, in unix seconds; may be called from any thread."""
+        return dict(self._gone)
+
     def enter(self) -> bool:
         """Count a new connection; False if there are too many."""
         self._open += 1
@@ -136,11 +141,14 @@ class BoardServer:
         self._open -= 1
         if user is not None and connection in self._connections[user]:
             self._connections[user].remove(connection)
+            if not self._connections[user]:
+                self._gone[user] = time.time()
 
     def admit(self, user: str, connection: asyncssh.SSHServerConnection) -> None:
         """Remember an authenticated connection; a board that has too many loses its oldest, which may be half-open."""
         held = self._connections[user]
         held.append(connection)
+        self._gone.pop(user, None)
         limit = self.limits.connections_per_board
         if user != ENROL_USER and len(held) > limit:
             for oldest in held[:-limit]:

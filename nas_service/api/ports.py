@@ -12,8 +12,8 @@ class Fleet(Protocol):
         """Return the one-time code by which a board becomes known; it is shown once."""
         ...
 
-    def drain(self, name: str) -> object:
-        """Give the board no further work."""
+    def drain(self, name: str, *, draining: bool = True) -> object:
+        """Give the board no further work, or, with `draining=False`, give it some again."""
         ...
 
     def remove(self, name: str) -> object:

@@ -11,6 +11,7 @@ from nas_service.candidate import Candidate, CandidateStatus
 from nas_service.fleet import Board, Measurement, StandingLease
 from nas_service.front_query import FrontPoint
 from nas_service.job import JobSpec
+from nas_service.quarantine import Quarantine
 from nas_service.store.job_record import Job
 from nas_service.store.tokens import Token
 
@@ -190,7 +191,9 @@ class BoardView(BaseModel):
 
     name: str
     board_class: str
-    state: str = Field(description="ready or draining")
+    state: str = Field(description="ready, draining, or quarantined: it gets no leases for a while")
+    reason: str | None = Field(description="Why it gets no leases; None for one that does")
+    until: float | None = Field(description="When its quarantine ends by itself; None if a person must end it")
     activity: str | None = Field(description="What it last said it does: idle, fetching, measuring, stopping")
     lease: str | None = Field(description="The id of its oldest standing lease")
     leases: list[BoardWork]
@@ -203,14 +206,16 @@ class BoardView(BaseModel):
     health: dict[str, Any] | None
 
     @classmethod
-    def of(cls, board: Board, leases: Sequence[StandingLease]) -> BoardView:
+    def of(cls, board: Board, leases: Sequence[StandingLease], *, quarantine: Quarantine | None = None) -> BoardView:
         """Return the view of a board and of the leases that it has."""
         beat = board.heartbeat
         work = [_work(lease) for lease in leases]
         return cls(
             name=board.name,
             board_class=board.board_class,
-            state=board.state.value,
+            state="quarantined" if quarantine and board.may_lease else board.state.value,
+            reason=board.mismatch or (quarantine.reason if quarantine else None),
+            until=quarantine.until if quarantine else None,
             activity=None if beat is None else beat.state,
             lease=work[0].lease_id if work else None,
             leases=work,

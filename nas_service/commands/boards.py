@@ -1,8 +1,9 @@
-"""`nas board add | ls | show | drain | rm`."""
+"""`nas board add | ls | show | drain | undrain | rm`."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -67,7 +68,23 @@ def drain_command(context: Context, name: str) -> None:
     """
     with context.connect() as client:
         client.drain_board(name)
+        boards = client.boards()
     context.console.note(f"{name} gets no further work; remove it with `nas board rm {name}` once it is idle")
+    for line in stalled_classes(boards):
+        context.console.note(line)
+
+
+@board_group.command("undrain")
+@click.argument("name")
+@pass_context
+def undrain_command(context: Context, name: str) -> None:
+    """Give a drained board work again.
+
+    It also ends a quarantine, and forgets what led to it.
+    """
+    with context.connect() as client:
+        client.undrain_board(name)
+    context.console.note(f"{name} gets work again")
 
 
 @board_group.command("rm")
@@ -135,11 +152,36 @@ def list_boards(client: Client, console: Console, *, now_unix_s: float, as_json:
         for b in boards
     ]
     console.table(("BOARD", "CLASS", "STATE", "ACTIVITY", "LAST SEEN", "LEASE"), rows)
-    for board in boards:
-        if board.get("mismatch"):
-            console.note(f"{board['name']} gets no leases: {board['mismatch']}")
+    for line in [*filter(None, (why_out(board) for board in boards)), *stalled_classes(boards)]:
+        console.note(line)
     if not boards:
         console.note("no boards yet; add one with `nas board add NAME --class CLASS`")
+
+
+def why_out(board: Json) -> str | None:
+    """Return why a board gets no leases, and what ends that; None for one that gets some."""
+    name = board["name"]
+    if board.get("mismatch"):
+        return f"{name} gets no leases: {board['mismatch']}"
+    if board["state"] != "quarantined":
+        return None
+    end = f"until {stamp(board['until'])}" if board.get("until") else "until somebody has looked at it"
+    return f"{name} is in quarantine {end}: {board['reason']}; to end it now: nas board undrain {name}"
+
+
+def stalled_classes(boards: Sequence[Json]) -> list[str]:
+    """Return a line for each class none of whose boards gets leases, so that its measurements wait."""
+    lines = []
+    for board_class in sorted({board["board_class"] for board in boards}):
+        members = [board for board in boards if board["board_class"] == board_class]
+        if any(board["state"] == "ready" and not board.get("mismatch") for board in members):
+            continue
+        states = ", ".join(f"{board['name']} ({board['state']})" for board in members)
+        lines.append(
+            f"class {board_class} has no board that gets leases: {states}; its measurements wait until one is back "
+            f"(nas board undrain {members[0]['name']}) or added (nas board add NAME --class {board_class})"
+        )
+    return lines
 
 
 def last_seen(board: Json, *, now_unix_s: float) -> str | None:

@@ -22,6 +22,7 @@ from nas_service.fleet import (
     normal_public_key,
 )
 from nas_service.measurement import MeasurementRequest, RequestState
+from nas_service.quarantine import Quarantine, quarantine
 from nas_service.store.database import Database
 from nas_service.store.fleet_rows import board_of, class_of, measurement_of, states_of
 from nas_service.store.fleet_tables import (
@@ -139,7 +140,7 @@ class FleetStore:
             return connection.execute(query).scalar()
 
     def drain(self, name: str, *, draining: bool = True) -> Board:
-        """Give a board no new leases, or, with `draining=False`, give it some again.
+        """Give a board no new leases, or, with `draining=False`, give it some again and forget what spoke against it.
 
         Raises:
             NotFoundError: There is no such board.
@@ -150,7 +151,14 @@ class FleetStore:
             if _board(connection, name).state is BoardState.REMOVED:
                 raise ConflictError(f"board {name!r} was removed; enrol it again: nas board add {name} --class CLASS")
             connection.execute(boards.update().where(boards.c.name == name).values(state=state.value))
-            return _board(connection, name)
+        if not draining:
+            self.leases.pardon(name)
+        return self.board(name)
+
+    def quarantines(self, *, now: float) -> dict[str, Quarantine]:
+        """Return the boards that get no leases because of how their last ones ended, and until when."""
+        found = {name: quarantine(endings) for name, endings in self.leases.endings().items()}
+        return {name: out for name, out in found.items() if out is not None and out.holds(now)}
 
     def remove(self, name: str, *, now: float) -> Board:
         """Revoke a board's key; from now on it cannot connect, and its leases go to others.

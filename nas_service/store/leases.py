@@ -14,6 +14,7 @@ from sqlalchemy import Connection, RowMapping, Select, Update, func, select
 from edge_agent.records import Lease, Result
 from nas_service.fleet import BoardState, LeaseState, PendingRequest, Receipt, Settlement, StandingLease
 from nas_service.measurement import RequestStatus
+from nas_service.quarantine import ENDINGS_LOOKED_AT, Ending
 from nas_service.store.database import Database
 from nas_service.store.fleet_rows import (
     LEASE_COLUMNS,
@@ -169,11 +170,48 @@ class LeaseStore:
                 .values(state=RequestStatus.FAILED.value, cause=cause, retryable=True, updated_at=now)
             )
 
+    def endings(self) -> dict[str, list[Ending]]:
+        """Return, for each board that something speaks against, how its last leases ended, newest first.
+
+        What is the infrastructure's fault, or ended a lease that was not the one worked on, is left out.
+        """
+        suspects = select(leases.c.board).where(leases.c.failed_board).distinct()
+        with self._db.reading() as connection:
+            names = [name for (name,) in connection.execute(suspects)]
+            return {name: _endings(connection, name) for name in names}
+
+    def pardon(self, board: str) -> None:
+        """Hold nothing against a board any more; its measurements stay."""
+        with self._db.transaction() as connection:
+            connection.execute(leases.update().where(leases.c.board == board).values(failed_board=False))
+
     def received_since(self, since: float) -> list[tuple[str, str]]:
         """Return (board, result id) of the results that arrived since then."""
         query = select(measurements.c.board, measurements.c.result_id).where(measurements.c.received_at >= since)
         with self._db.reading() as connection:
             return [(row[0], row[1]) for row in connection.execute(query)]
+
+
+def _endings(connection: Connection, board: str) -> list[Ending]:
+    told = (measurements.c.measurement_key == leases.c.measurement_key) & (measurements.c.board == leases.c.board)
+    joined = leases.outerjoin(measurements, told & (measurements.c.attempt == leases.c.attempt))
+    query = (
+        select(leases, measurements.c.status, measurements.c.received_at)
+        .select_from(joined)
+        .where(leases.c.board == board, leases.c.state != LeaseState.GRANTED.value)
+        .where(leases.c.failed_board | (measurements.c.status == "ok"))
+        .order_by(leases.c.token.desc())
+        .limit(ENDINGS_LOOKED_AT)
+    )
+    return [
+        Ending(
+            at=row["granted_at"] if row["received_at"] is None else row["received_at"],
+            against_board=row["failed_board"],
+            status=row["status"],
+            cause=row["cause"],
+        )
+        for row in connection.execute(query).mappings()
+    ]
 
 
 def _leases() -> Select[Any]:

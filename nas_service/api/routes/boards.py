@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -39,7 +40,9 @@ def boards_router(context: Context) -> APIRouter:
         leases: dict[str, list[StandingLease]] = {}
         for standing in sorted(measured.leases.standing(), key=lambda s: s.granted_at):
             leases.setdefault(standing.lease.board, []).append(standing)
-        return BoardListView(boards=[BoardView.of(board, leases.get(board.name, [])) for board in measured.boards()])
+        out = measured.quarantines(now=time.time())
+        views = [BoardView.of(b, leases.get(b.name, []), quarantine=out.get(b.name)) for b in measured.boards()]
+        return BoardListView(boards=views)
 
     @router.post("/boards", status_code=201, dependencies=admin, responses=problem_responses(409, 422))
     def add_board(board: BoardRequest) -> NewBoard:
@@ -51,6 +54,11 @@ def boards_router(context: Context) -> APIRouter:
     def drain_board(name: str) -> None:
         """Give a board no further work; what it measures now may finish."""
         fleet.drain(name)
+
+    @router.post("/boards/{name}/undrain", status_code=204, dependencies=admin, responses=problem_responses(404, 409))
+    def undrain_board(name: str) -> None:
+        """Give a drained board, or one in quarantine, work again, and forget what spoke against it."""
+        fleet.drain(name, draining=False)
 
     @router.delete("/boards/{name}", status_code=204, dependencies=admin, responses=problem_responses(404))
     def remove_board(name: str) -> None:

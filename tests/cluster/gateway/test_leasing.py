@@ -265,3 +265,13 @@ def test_result_that_departs_from_its_lease_is_named(change: dict[str, Any]) -> 
     problem = leasing.misfit(replace(good_result(lease().lease), **change), lease().lease)
     assert problem is not None
     assert problem.startswith(f"{name} is {got!r} but lease lease-a-1 has")
+
+
+def test_silence_protects_a_board_without_a_connection_for_half_a_minute_only() -> None:
+    silent = board(quiet_until=NOW + 90)
+    gone = replace(silent, gone_since=NOW + 5)
+    assert leasing.expiries([lease()], [silent], now=NOW + 140) == []
+    assert leasing.expiries([lease()], [gone], now=NOW + 60) == []
+    [over] = leasing.expiries([lease()], [gone], now=NOW + 61)
+    assert over.cause == "board pi-1 was not heard for 61 s"
+    assert not leasing.is_alive(gone, NOW + 61)

@@ -40,8 +40,8 @@ class StoredFleet:
         token = self.store.fleet.create_enrolment(board, board_class=board_class, ttl_s=600, now=1000.0)
         return f"nas1-{token}-fingerprint"
 
-    def drain(self, name: str) -> None:
-        self.store.fleet.drain(name)
+    def drain(self, name: str, *, draining: bool = True) -> None:
+        self.store.fleet.drain(name, draining=draining)
 
     def remove(self, name: str) -> None:
         self.store.fleet.remove(name, now=2000.0)

@@ -59,6 +59,7 @@ def test_a_revoked_token_opens_nothing_from_then_on(api: Api) -> None:
         ("POST", "/api/v1/jobs/x/stop", "submitter"),
         ("POST", "/api/v1/jobs/x/resume", "submitter"),
         ("POST", "/api/v1/boards/pi/drain", "admin"),
+        ("POST", "/api/v1/boards/pi/undrain", "admin"),
         ("DELETE", "/api/v1/boards/pi", "admin"),
         ("GET", "/api/v1/tokens", "admin"),
         ("DELETE", "/api/v1/tokens/x", "admin"),

@@ -30,6 +30,8 @@ def test_boards_are_drained_and_removed(api: Api) -> None:
     enrol(api.store.fleet, "pi-kitchen", board_class="rpi5", now=1000.0)
     assert api.post("/api/v1/boards/pi-kitchen/drain").status_code == 204
     assert api.get("/api/v1/boards").json()["boards"][0]["state"] == "draining"
+    assert api.post("/api/v1/boards/pi-kitchen/undrain").status_code == 204
+    assert api.get("/api/v1/boards").json()["boards"][0]["state"] == "ready"
     assert api.ask("DELETE", "/api/v1/boards/pi-kitchen").status_code == 204
     assert api.get("/api/v1/boards").json() == {"boards": []}
 

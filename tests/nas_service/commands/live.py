@@ -60,8 +60,8 @@ class StoredFleet:
     def enrol(self, board: str, board_class: str) -> str:
         return f"nas1-{self._fleet.create_enrolment(board, board_class=board_class, ttl_s=600, now=1e9)}-fingerprint"
 
-    def drain(self, name: str) -> None:
-        self._fleet.drain(name)
+    def drain(self, name: str, *, draining: bool = True) -> None:
+        self._fleet.drain(name, draining=draining)
 
     def remove(self, name: str) -> None:
         self._fleet.remove(name, now=2e9)

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from nas_service.client import Client
+from nas_service.commands.boards import stalled_classes, why_out
 from nas_service.errors import NasError
 from tests.nas_service.commands.live import BOARD, enrol
 
@@ -71,3 +72,21 @@ def test_no_token_is_sent_to_a_service_elsewhere(nas, live, monkeypatch):
     outcome = nas("jobs")
     assert outcome.code == 1
     assert "no bearer token was sent" in outcome.err
+
+
+def test_draining_the_only_board_of_a_class_says_that_its_measurements_wait(here, live):
+    enrol(live.store, "pi-8", "rpi8", seed=8)
+    said = here("board", "drain", "pi-8").err
+    assert "class rpi8 has no board that gets leases: pi-8 (draining)" in said
+    assert "class rpi8 has no board" in here("board", "ls").err
+    assert "pi-8 gets work again" in here("board", "undrain", "pi-8").err
+    assert "class rpi8" not in here("board", "ls").err
+    here("board", "rm", "pi-8")
+
+
+def test_a_board_in_quarantine_is_listed_with_the_reason_and_the_way_out():
+    board = {"name": "pi", "board_class": "rpi5", "state": "quarantined", "reason": "hot", "until": None}
+    assert why_out(board) == (
+        "pi is in quarantine until somebody has looked at it: hot; to end it now: nas board undrain pi"
+    )
+    assert stalled_classes([board, {**board, "name": "pi-2", "state": "ready"}]) == []

@@ -213,3 +213,20 @@ def test_received_results_are_listed_for_acknowledging_them_again(fleet: FleetSt
     record(fleet, good_result(granted(fleet)))
     assert fleet.leases.received_since(NOW - 1) == [("pi-1", "result-1")]
     assert fleet.leases.received_since(NOW + 1) == []
+
+
+def test_board_with_three_faults_in_a_row_is_in_quarantine_until_it_is_pardoned(fleet: FleetStore) -> None:
+    for _ in range(3):
+        expire(fleet, granted(fleet))
+    assert set(fleet.quarantines(now=NOW + 1)) == {"pi-1"}
+    assert fleet.quarantines(now=NOW + 1)["pi-1"].reason == "3 faults of the board in a row, the last: lost"
+    assert fleet.quarantines(now=NOW + 400) == {}
+    fleet.drain("pi-1", draining=False)
+    assert fleet.quarantines(now=NOW + 1) == {}
+
+
+def test_good_answer_ends_a_row_of_faults(fleet: FleetStore) -> None:
+    for _ in range(3):
+        expire(fleet, granted(fleet))
+    record(fleet, good_result(granted(fleet)))
+    assert fleet.quarantines(now=NOW + 1) == {}
