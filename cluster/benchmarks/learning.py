@@ -1,7 +1,8 @@
 """Benchmarks of learning: what co-training, evaluating and escalating cost beside plain networks doing the same work.
 
-All networks that are timed are untrained, since weights do not change how long they take. Both sides take turns within one process, on
-one thread; of each the least of several rounds counts, which is what a machine shared with others disturbs least.
+All networks that are timed are untrained, since weights do not change how long they take. Both sides take turns within
+one process, on one thread; of each the least of several rounds counts, which is what a machine shared with others
+disturbs least.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ BATCH = 128
 ROUNDS = 5
 IMAGES = 5000
 RUNS = 300
-TRAIN_FRACTION = 0.2
-EPOCHS = 8
+TRAIN_FRACTION = 0.1
+EPOCHS = 6
 
 
 def sandwich_step() -> list[Row]:

@@ -65,8 +65,6 @@ class PairLearner(PlainLearner):
         InvalidRequestError: a nested pair, whose halves would come apart, or a cost target below the little's own cost.
     """
 
-    module: CoupledPair
-
     def __init__(self, pair: Pair, config: TrainConfig) -> None:
         plan = pair.plan
         if plan.coupling == "nested":
@@ -79,7 +77,7 @@ class PairLearner(PlainLearner):
         coupled = CoupledPair(pair)
         identity = {"name": f"pair-{plan.coupling}", "hash": stable_hash(asdict(plan))}
         super().__init__(coupled, classes=plan.little.classes, identity=identity)
-        self.module, self.config = coupled, config
+        self.coupled, self.config = coupled, config
         self.objective = PairObjective(config, model=coupled, classes=self.classes)
         self.extras = self.objective.extras
 
@@ -97,7 +95,7 @@ class PairLearner(PlainLearner):
         if self.objective.phase == "warm_up":
             return self._warm_up(batch, backward)
         averaged = self.objective.averaged(batch.images)
-        little, escalated = self.module(batch.images)
+        little, escalated = self.coupled(batch.images)
         little, escalated = little.float(), escalated.float()
         lesson = self.objective.lesson(little, escalated, averaged=averaged)
         terms = self.objective(little, escalated, batch, lesson=lesson, teacher=None, cost=self.cost)
@@ -108,7 +106,7 @@ class PairLearner(PlainLearner):
 
     def finish_step(self) -> None:
         """Move the multiplier and the moving average."""
-        self.objective.finish_step(self.module)
+        self.objective.finish_step(self.coupled)
 
     def watch(self, quick: EvaluationContext) -> dict[str, float]:
         """Return the accuracies of both halves, of a recalibrated copy."""
@@ -117,7 +115,7 @@ class PairLearner(PlainLearner):
 
     def outputs(self, context: EvaluationContext) -> Outputs:
         """Return the outputs of a recalibrated copy on the context's images."""
-        pair = self.module.plain()
+        pair = self.coupled.plain()
         recalibrate(pair, context.recalibration)
         return infer(pair, context.batches, labels=context.labels)
 
@@ -126,7 +124,7 @@ class PairLearner(PlainLearner):
         return None if self.objective.router is None else self.objective.router.as_learned()
 
     def _warm_up(self, batch: Batch, backward: Backward) -> dict[str, Tensor]:
-        _, big = self.module.halves(batch.images)
+        _, big = self.coupled.halves(batch.images)
         loss = self.objective.alone(big.float(), batch)
         backward(loss)
         loss = loss.detach()
