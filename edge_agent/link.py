@@ -118,7 +118,7 @@ def open_link(server: Server, *, user: str, key_path: Path | None = None, passwo
                 channel_timeout=CONNECT_TIMEOUT_S,
                 allow_agent=False,
                 look_for_keys=False,
-                transport_factory=_large_packets,
+                transport_factory=_large_packets,  # type: ignore[arg-type]  # the stubs know no versions
             )
             transport = client.get_transport()
             assert transport is not None

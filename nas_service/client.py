@@ -169,6 +169,10 @@ class Client:
         """Give a drained or quarantined board work again."""
         self._connection.send("POST", f"{API_PREFIX}/boards/{_part(name)}/undrain")
 
+    def host_key(self, *, switch: bool = False, force: bool = False) -> Json:
+        """Tell the boards of the gateway's next host key, or switch to it; return which boards know it."""
+        return self._send("POST", "/gateway/host-key", body={"switch": switch, "force": force})
+
     def remove_board(self, name: str) -> None:
         """Remove a board and revoke its key at once; its measurements stay."""
         self._connection.send("DELETE", f"{API_PREFIX}/boards/{_part(name)}")

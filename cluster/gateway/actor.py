@@ -17,7 +17,7 @@ from ray.actor import ActorHandle
 from ray.exceptions import ActorUnavailableError, GetTimeoutError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from cluster.gateway.gateway import CODE_TTL_S, Gateway, GatewayStatus
+from cluster.gateway.gateway import CODE_TTL_S, Gateway, GatewayStatus, HostKeyChange
 from edge_agent.records import RuntimeSettings
 from nas_service.errors import NasError, NotFoundError, RetryableError
 from nas_service.fleet import Board, BoardClass
@@ -89,6 +89,14 @@ class GatewayActor:
     def remove(self, name: str) -> Board:
         """See Gateway.remove."""
         return self._gateway.remove(name)
+
+    def announce_host_key(self) -> HostKeyChange:
+        """See Gateway.announce_host_key."""
+        return self._gateway.announce_host_key()
+
+    def switch_host_key(self, *, force: bool = False) -> HostKeyChange:
+        """See Gateway.switch_host_key."""
+        return self._gateway.switch_host_key(force=force)
 
     def status(self) -> GatewayStatus:
         """See Gateway.status."""
@@ -217,6 +225,14 @@ class GatewayClient:
     def remove(self, name: str) -> Board:
         """See Gateway.remove."""
         return self._call(lambda h: h.remove.remote(name))
+
+    def announce_host_key(self) -> HostKeyChange:
+        """See Gateway.announce_host_key."""
+        return self._call(lambda h: h.announce_host_key.remote())
+
+    def switch_host_key(self, *, force: bool = False) -> HostKeyChange:
+        """See Gateway.switch_host_key."""
+        return self._call(lambda h: h.switch_host_key.remote(force=force))
 
     def status(self) -> GatewayStatus:
         """See Gateway.status."""

@@ -86,6 +86,11 @@ class GatewayFolders:
         return self.root / "host_key"
 
     @property
+    def next_host_key(self) -> Path:
+        """The private key that the boards are being told of; absent unless the key is being changed."""
+        return self.root / "host_key.next"
+
+    @property
     def port(self) -> Path:
         """The port of the first start, kept so that boards find the gateway again."""
         return self.root / "port"

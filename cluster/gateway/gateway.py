@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from cluster.gateway.mailroom import Mailroom, run_until
 from cluster.gateway.port import RETRY_S, bind_fixed
 from cluster.gateway.server import ENROL_USER, BoardServer, ServerLimits
 from edge_agent.records import EnrolmentAnswer, EnrolmentCode, EnrolmentRequest, RuntimeSettings
-from nas_service.errors import InvalidRequestError, NasError
+from nas_service.errors import ConflictError, InvalidRequestError, NasError
 from nas_service.fleet import Board, BoardClass
 from nas_service.home import Home
 from nas_service.measurement import MeasurementRequest, RequestState
@@ -36,6 +37,15 @@ class GatewayStatus:
     port: int
     fingerprint: str
     connections: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostKeyChange:
+    """The host key that is to come, as lower-case hex SHA-256, the boards that know it, and those that do not yet."""
+
+    fingerprint: str
+    told: tuple[str, ...]
+    waiting: tuple[str, ...]
 
 
 class _StoreAuthority:
@@ -98,6 +108,7 @@ class Gateway:
         self._news = threading.Event()
         self._threads: list[threading.Thread] = []
         self._server: BoardServer | None = None
+        self._room: Mailroom | None = None
         self._port = 0
         self._fingerprint = ""
         self._host_key_line = ""
@@ -123,6 +134,9 @@ class Gateway:
         self._fingerprint, self._host_key_line = fingerprint(key), public_line(key)
         self._folders.boards.mkdir(parents=True, exist_ok=True)
         room = Mailroom(self._folders, fleet=self._store.fleet, files=self._store.files, gone=self._gone)
+        self._room = room
+        if self._folders.next_host_key.exists():
+            room.next_host_key = public_line(ensure_host_key(self._folders.next_host_key))
         room.begin()
         room.round()
         self._server = BoardServer(
@@ -207,6 +221,43 @@ class Gateway:
             self._loop.call_soon_threadsafe(self._server.drop, name)
         self._news.set()
         return board
+
+    def announce_host_key(self) -> HostKeyChange:
+        """Make the next host key, if there is none, tell the boards of it, and return who knows it."""
+        key = ensure_host_key(self._folders.next_host_key)
+        assert self._room is not None
+        self._room.next_host_key = public_line(key)
+        self._news.set()
+        wanted = fingerprint(key)
+        beats = {board.name: board.heartbeat for board in self.boards()}
+        told = {name for name, beat in beats.items() if beat is not None and beat.next_host_key_sha256 == wanted}
+        return HostKeyChange(fingerprint=wanted, told=tuple(sorted(told)), waiting=tuple(sorted(set(beats) - told)))
+
+    def switch_host_key(self, *, force: bool = False) -> HostKeyChange:
+        """Show the announced key from now on; all connections end, and boards that were told come back by themselves.
+
+        Codes that were given out and not used are for the old key, and are void with it.
+
+        Raises:
+            ConflictError: No key was announced, or, without `force`, some board has not been told.
+        """
+        if not self._folders.next_host_key.exists():
+            raise ConflictError("no host key was announced; run first: nas board host-key")
+        change = self.announce_host_key()
+        if change.waiting and not force:
+            raise ConflictError(
+                f"not told of the new host key: {', '.join(change.waiting)}; wait for them, remove them "
+                "(nas board rm), or switch with --force and enrol them again"
+            )
+        os.replace(self._folders.next_host_key, self._folders.host_key)
+        key = ensure_host_key(self._folders.host_key)
+        self._fingerprint, self._host_key_line = fingerprint(key), public_line(key)
+        assert self._room is not None
+        self._room.next_host_key = None
+        if self._server is not None and self._loop.is_running():
+            self._loop.call_soon_threadsafe(self._server.change_key, key)
+        log.info("host key changed to %s; not told: %s", self._fingerprint, ", ".join(change.waiting) or "nobody")
+        return change
 
     def status(self) -> GatewayStatus:
         """Return where the gateway listens, its host key's fingerprint, and the connections by user."""

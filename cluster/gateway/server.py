@@ -118,6 +118,13 @@ class BoardServer:
         await self._acceptor.wait_closed()
         self._acceptor = None
 
+    def change_key(self, key: asyncssh.SSHKey) -> None:
+        """Show another host key from the next connection on, and drop all there are."""
+        assert self._acceptor is not None
+        self._acceptor.update(server_host_keys=[key])
+        for user in list(self._connections):
+            self.drop(user)
+
     def drop(self, user: str) -> None:
         """Drop the connections of one user at once."""
         for connection in list(self._connections.get(user, ())):
@@ -128,7 +135,7 @@ class BoardServer:
         return {user: len(held) for user, held in list(self._connections.items()) if held}
 
     def gone(self) -> dict[str, float]:
-        """Return when users without a connection lost their last one, in unix seconds; may be called from any thread."""
+        """Return when users without a connection lost their last one (unix seconds); for any thread."""
         return dict(self._gone)
 
     def enter(self) -> bool:

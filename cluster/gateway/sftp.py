@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from io import FileIO
@@ -24,10 +25,13 @@ from cluster.gateway.permission import (
     rule_for,
     virtual_path,
 )
+from cluster.gateway.rate import Bucket
 
 log = logging.getLogger(__name__)
 
 OPEN_FILES_LIMIT = 32
+WRITES_PER_S = 20.0
+WRITES_BURST = 200.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +60,7 @@ class MailboxServer(asyncssh.SFTPServer):
         super().__init__(channel)
         self._root = root
         self._open_files = 0
+        self._writes = Bucket(per_s=WRITES_PER_S, burst=WRITES_BURST)
 
     def _check(self, operation: Operation, path: bytes) -> tuple[str, Path]:
         try:
@@ -82,6 +87,9 @@ class MailboxServer(asyncssh.SFTPServer):
             raise asyncssh.SFTPFailure(f"{OPEN_FILES_LIMIT} files are open; close some first")
         flags = os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_RDWR if write else os.O_RDONLY)
         if write:
+            if not self._writes.take(time.monotonic()):
+                self._audit("refused", "write, too many a second", virtual)
+                raise asyncssh.SFTPFailure(f"more than {WRITES_PER_S:g} files a second; wait a moment")
             self._check_count(real)
             flags |= os.O_CREAT if pflags & asyncssh.FXF_CREAT else 0
             flags |= os.O_TRUNC if pflags & asyncssh.FXF_TRUNC else 0

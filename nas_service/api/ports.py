@@ -2,7 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
+
+
+class HostKey(Protocol):
+    """The gateway's host key to come, and which boards know it."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Lower-case hex SHA-256."""
+        ...
+
+    @property
+    def told(self) -> Sequence[str]:
+        """The boards that know it."""
+        ...
+
+    @property
+    def waiting(self) -> Sequence[str]:
+        """The boards that do not yet."""
+        ...
 
 
 class Fleet(Protocol):
@@ -14,6 +34,14 @@ class Fleet(Protocol):
 
     def drain(self, name: str, *, draining: bool = True) -> object:
         """Give the board no further work, or, with `draining=False`, give it some again."""
+        ...
+
+    def announce_host_key(self) -> HostKey:
+        """Tell the boards of the gateway's next host key, and return who knows it."""
+        ...
+
+    def switch_host_key(self, *, force: bool = False) -> HostKey:
+        """Show the announced key from now on."""
         ...
 
     def remove(self, name: str) -> object:

@@ -1,4 +1,4 @@
-"""`nas board add | ls | show | drain | undrain | rm`."""
+"""`nas board add | ls | show | drain | undrain | host-key | rm`."""
 
 from __future__ import annotations
 
@@ -85,6 +85,30 @@ def undrain_command(context: Context, name: str) -> None:
     with context.connect() as client:
         client.undrain_board(name)
     context.console.note(f"{name} gets work again")
+
+
+@board_group.command("host-key")
+@click.option("--switch", is_flag=True, help="Show the announced key from now on.")
+@click.option("--force", is_flag=True, help="Switch although some boards have not been told; enrol those again.")
+@json_option
+@pass_context
+def host_key_command(context: Context, switch: bool, force: bool, as_json: bool) -> None:
+    """Change the gateway's host key.
+
+    Without options, makes the next key, tells the boards, and says which of them know it. With --switch, shows it.
+    """
+    with context.connect() as client:
+        change = client.host_key(switch=switch, force=force)
+    if as_json:
+        context.console.json(change)
+        return
+    context.console.data(change["fingerprint"])
+    if switch:
+        context.console.note("the gateway shows this key now; boards that were told of it come back by themselves")
+    else:
+        context.console.note(f"know it: {', '.join(change['told']) or 'none'}")
+        context.console.note(f"do not know it yet: {', '.join(change['waiting']) or 'none'}")
+        context.console.note("when all know it: nas board host-key --switch")
 
 
 @board_group.command("rm")

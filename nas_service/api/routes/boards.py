@@ -28,6 +28,23 @@ class BoardRequest(BaseModel):
     board_class: str = Field(pattern=NAME_PATTERN, description="Boards whose figures may be pooled share a class")
 
 
+class HostKeyRequest(BaseModel):
+    """What to do about the gateway's next host key."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    switch: bool = Field(default=False, description="Show it from now on; otherwise the boards are told of it")
+    force: bool = Field(default=False, description="Switch although some boards have not been told")
+
+
+class HostKeyView(BaseModel):
+    """The gateway's next host key, and which boards know it."""
+
+    fingerprint: str = Field(description="Lower-case hex SHA-256 of the key's public blob")
+    told: list[str]
+    waiting: list[str]
+
+
 def boards_router(context: Context) -> APIRouter:
     """Return the routes of boards and measurements."""
     router = APIRouter(tags=["boards"])
@@ -59,6 +76,12 @@ def boards_router(context: Context) -> APIRouter:
     def undrain_board(name: str) -> None:
         """Give a drained board, or one in quarantine, work again, and forget what spoke against it."""
         fleet.drain(name, draining=False)
+
+    @router.post("/gateway/host-key", dependencies=admin, responses=problem_responses(409))
+    def change_host_key(change: HostKeyRequest) -> HostKeyView:
+        """Announce the gateway's next host key to the boards, or switch to it."""
+        known = fleet.switch_host_key(force=change.force) if change.switch else fleet.announce_host_key()
+        return HostKeyView(fingerprint=known.fingerprint, told=list(known.told), waiting=list(known.waiting))
 
     @router.delete("/boards/{name}", status_code=204, dependencies=admin, responses=problem_responses(404))
     def remove_board(name: str) -> None:

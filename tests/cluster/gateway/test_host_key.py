@@ -8,8 +8,14 @@ from pathlib import Path
 import asyncssh
 import pytest
 
+from cluster.gateway.gateway import Gateway
 from cluster.gateway.host_key import ensure_host_key, fingerprint, public_line
-from nas_service.errors import NasError
+from edge_agent.home import Home as BoardHome
+from edge_agent.identity import key_blob, key_sha256
+from nas_service.errors import ConflictError, NasError
+from nas_service.home import Home
+from nas_service.store import Store
+from tests.cluster.gateway.processes import AgentProcess, wait_for
 
 
 def test_key_is_made_once_for_its_owner_only(tmp_path: Path) -> None:
@@ -49,3 +55,46 @@ def test_key_of_another_kind_is_refused(tmp_path: Path) -> None:
     asyncssh.generate_private_key("ecdsa-sha2-nistp256").write_private_key(tmp_path / "host_key")
     with pytest.raises(NasError, match="must be ssh-ed25519"):
         ensure_host_key(tmp_path / "host_key")
+
+
+def test_switching_without_an_announcement_is_refused(home: Home, store: Store) -> None:
+    with Gateway(home, store) as gateway, pytest.raises(ConflictError, match="run first: nas board host-key"):
+        gateway.switch_host_key()
+
+
+@pytest.mark.ssh
+@pytest.mark.slow
+def test_board_that_was_told_follows_the_gateway_to_its_new_key(home: Home, store: Store, tmp_path: Path) -> None:
+    agent = AgentProcess(tmp_path / "board")
+    with Gateway(home, store) as gateway:
+        old = gateway.status().fingerprint
+        done = agent.enroll(gateway.status().port, gateway.enrol("pi-1", "x86"))
+        assert done.returncode == 0, done.stderr
+        assert gateway.announce_host_key().waiting == ("pi-1",)
+        with pytest.raises(ConflictError, match="not told of the new host key: pi-1"):
+            gateway.switch_host_key()
+        agent.start()
+        try:
+            wait_for("the board to know", lambda: gateway.announce_host_key().told == ("pi-1",), timeout_s=60)
+            new = gateway.switch_host_key().fingerprint
+            seen = store.fleet.board("pi-1").last_seen or 0.0
+            wait_for("the board to return", lambda: (store.fleet.board("pi-1").last_seen or 0.0) > seen, timeout_s=60)
+        finally:
+            agent.stop()
+    assert new == gateway.status().fingerprint != old
+    pinned = BoardHome(tmp_path / "board")
+    assert key_sha256(key_blob(pinned.host_key())) == new
+    assert pinned.next_host_key() is None
+
+
+@pytest.mark.ssh
+@pytest.mark.slow
+def test_board_that_was_not_told_refuses_the_new_key(home: Home, store: Store, tmp_path: Path) -> None:
+    agent = AgentProcess(tmp_path / "board")
+    with Gateway(home, store) as gateway:
+        assert agent.enroll(gateway.status().port, gateway.enrol("pi-1", "x86")).returncode == 0
+        gateway.announce_host_key()
+        assert gateway.switch_host_key(force=True).waiting == ("pi-1",)
+        agent.start()
+        assert agent.exit_code() == 1
+    assert "shows host key" in agent.log.read_text()

@@ -319,3 +319,15 @@ def test_many_boards_connect_at_once(gateway: Gateway, store: Store, tmp_path: P
     assert time.monotonic() - begin < 20
     for one in opened:
         one.close()
+
+
+def test_a_board_that_writes_without_pause_is_slowed_down(gateway: Gateway, board_key: BoardKey, mailbox: Path) -> None:
+    with log_in(gateway, "pi-1", board_key) as opened:
+        client = sftp_of(opened)
+        with pytest.raises(OSError, match="more than 20 files a second"):
+            flood(client)
+
+
+def flood(client: paramiko.SFTPClient) -> None:
+    for _ in range(2000):
+        client.open("/outbox/r1.json.part", "w").close()

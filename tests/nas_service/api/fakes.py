@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from nas_service.errors import ConflictError
 from nas_service.home import Home
 from nas_service.store import Store
+
+
+@dataclass(frozen=True)
+class Announced:
+    """A host key to come, of which two boards have and one has not been told."""
+
+    fingerprint: str = "ab" * 32
+    told: tuple[str, ...] = ("pi-2", "pi-3")
+    waiting: tuple[str, ...] = ("pi-1",)
 
 
 @dataclass
@@ -42,6 +52,14 @@ class StoredFleet:
 
     def drain(self, name: str, *, draining: bool = True) -> None:
         self.store.fleet.drain(name, draining=draining)
+
+    def announce_host_key(self) -> Announced:
+        return Announced()
+
+    def switch_host_key(self, *, force: bool = False) -> Announced:
+        if not force:
+            raise ConflictError("not told of the new host key: pi-1; wait for them")
+        return Announced()
 
     def remove(self, name: str) -> None:
         self.store.fleet.remove(name, now=2000.0)

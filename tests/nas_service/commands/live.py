@@ -27,11 +27,13 @@ from edge_agent.records import (
 )
 from nas_service.candidate import Candidate, CandidateStatus, Proposal
 from nas_service.curve import Curve
+from nas_service.errors import ConflictError
 from nas_service.fleet import Board, Settlement
 from nas_service.job import parse_job
 from nas_service.job_state import JobState
 from nas_service.measurement import MeasurementRequest, RequestStatus
 from nas_service.store import Store
+from tests.nas_service.api.fakes import Announced
 
 BOARD, BOARD_CLASS = "demo-board", "local-x86"
 N = 200
@@ -62,6 +64,14 @@ class StoredFleet:
 
     def drain(self, name: str, *, draining: bool = True) -> None:
         self._fleet.drain(name, draining=draining)
+
+    def announce_host_key(self) -> Announced:
+        return Announced()
+
+    def switch_host_key(self, *, force: bool = False) -> Announced:
+        if not force:
+            raise ConflictError("not told of the new host key: pi-1; wait for them")
+        return Announced()
 
     def remove(self, name: str) -> None:
         self._fleet.remove(name, now=2e9)

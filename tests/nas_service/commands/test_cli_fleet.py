@@ -90,3 +90,14 @@ def test_a_board_in_quarantine_is_listed_with_the_reason_and_the_way_out():
         "pi is in quarantine until somebody has looked at it: hot; to end it now: nas board undrain pi"
     )
     assert stalled_classes([board, {**board, "name": "pi-2", "state": "ready"}]) == []
+
+
+def test_host_key_is_announced_then_switched_and_the_boards_that_do_not_know_it_are_named(here, live):
+    outcome = here("board", "host-key")
+    assert outcome.out.strip() == "ab" * 32
+    assert "know it: pi-2, pi-3" in outcome.err
+    assert "do not know it yet: pi-1" in outcome.err
+    refused = here("board", "host-key", "--switch")
+    assert refused.code == 1
+    assert "not told of the new host key: pi-1" in refused.err
+    assert "come back by themselves" in here("board", "host-key", "--switch", "--force").err
