@@ -1,8 +1,6 @@
-"""Trials under a real Ray Tune: reused actors, a worker that is killed, a stop, and Ray's halving told twice."""
+"""Trials under a real Ray Tune: reused actors, a worker that is killed, and Ray's halving told twice."""
 
 from __future__ import annotations
-
-import time
 
 import pytest
 
@@ -24,14 +22,13 @@ def train(ray_cluster, notes):
     from nas_service.tune.driver import EvaluatorSetting
     from nas_service.tune.driver_trials import RayAsha, run_trials
 
-    def run(factory, tune, memory, *, pause_s=0.0, workers=1, **options):
+    def run(factory, tune, memory):
         session = session_over(memory, tune, stopper=RayAsha(tune, epochs=4))
         run_trials(
             session,
             factory=factory,
-            parameters={"notes": str(notes), "pause_s": pause_s},
-            workers=EvaluatorSetting(count=workers, cpus=1.0 / workers),
-            **options,
+            parameters={"notes": str(notes)},
+            workers=EvaluatorSetting(count=1, cpus=1.0),
         )
         return session
 
@@ -52,16 +49,6 @@ def test_a_worker_that_is_killed_goes_on_from_the_last_recorded_epoch(train, not
     session = train(KilledOnce, tune_of(trials=3), memory)
     assert session.finished
     assert session.tuning.count("failed") == 0
-    assert len(list(notes.iterdir())) == len(memory.rungs()) == len(set(memory.rungs()))
-
-
-def test_a_request_to_stop_ends_trials_after_their_epoch_and_the_next_run_goes_on(train, notes):
-    memory, begin = Memory(), time.monotonic()
-    options = {"pause_s": 0.2, "workers": 2}
-    stopped = train(Pretended, tune_of(), memory, stop_requested=lambda: time.monotonic() > begin + 5, **options)
-    assert not stopped.finished
-    resumed = train(Pretended, tune_of(), memory, **options)
-    assert resumed.finished
     assert len(list(notes.iterdir())) == len(memory.rungs()) == len(set(memory.rungs()))
 
 
