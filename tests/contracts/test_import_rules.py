@@ -84,7 +84,16 @@ def test_edge_agent_needs_only_what_a_board_has(path):
 
 
 def test_the_wire_values_need_the_standard_library_only():
-    assert tops(all_imports(ROOT / "edge_agent/records.py")) <= set(sys.stdlib_module_names)
+    for path in (ROOT / "edge_agent/records.py", *modules("edge_agent/wire")):
+        beyond = {name for name in all_imports(path) if not name.startswith("edge_agent.wire.")}
+        assert tops(beyond) <= set(sys.stdlib_module_names), named(path)
+
+
+def test_the_wire_values_are_taken_from_records_and_nowhere_else():
+    others = {path for package in PACKAGES for path in modules(package)} - {ROOT / "edge_agent/records.py"}
+    suspects = {path for path in others - set(modules("edge_agent/wire")) if "wire" in path.read_text()}
+    takers = {path for path in suspects if any(name.startswith("edge_agent.wire") for name in all_imports(path))}
+    assert takers == set()
 
 
 @every_module("nas_service")

@@ -1,0 +1,70 @@
+"""What a board is asked to measure: an artefact, by which settings, until when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from edge_agent.wire.record import PROTOCOL_VERSION, Record, RecordError, check_name, check_sha256, check_version
+
+Tier = Literal["probe", "screen", "rank", "final", "sustained"]
+Half = Literal["little", "big", "pair"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact(Record):
+    """A content-addressed file that a board pulls from /artifacts/SHA256."""
+
+    sha256: str
+    size_bytes: int
+
+    MAX_BYTES: ClassVar[int] = 1 << 30
+
+    def __post_init__(self) -> None:
+        check_sha256(self.sha256)
+        if not 0 < self.size_bytes <= self.MAX_BYTES:
+            raise RecordError(f"size_bytes is {self.size_bytes} but must be 1 to {self.MAX_BYTES}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeSettings(Record):
+    """The onnxruntime settings of a board class; the same for all candidates and part of every measurement's key."""
+
+    provider: str = "CPUExecutionProvider"
+    threads: int = 1
+    arena: bool = True
+    prepare_timeout_s: float = 120.0
+    measure_timeout_s: float = 180.0
+    memory_limit_mib: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.threads < 1:
+            raise RecordError(f"threads is {self.threads} but must be at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease(Record):
+    """The right of one board to one measurement: what, until when, and the fencing token of this grant."""
+
+    version: int = PROTOCOL_VERSION
+    lease_id: str
+    token: int
+    board: str
+    board_class: str
+    tier: Tier
+    half: Half
+    model: Artifact
+    structure_key: str
+    measurement_key: str
+    settings: RuntimeSettings = RuntimeSettings()
+    ttl_s: float
+    deadline_unix_s: float
+    attempt: int = 1
+
+    def __post_init__(self) -> None:
+        check_version(self.version, PROTOCOL_VERSION, "lease")
+        check_name(self.lease_id, what="lease_id")
+        check_sha256(self.measurement_key, what="measurement_key")
+        check_sha256(self.structure_key, what="structure_key")
+        if self.token < 1 or self.attempt < 1:
+            raise RecordError(f"token is {self.token} and attempt {self.attempt} but both must be at least 1")
