@@ -239,13 +239,21 @@ def _full_disk() -> Iterator[None]:
 
 
 def write_remote(sftp: paramiko.SFTPClient, path: str, text: str) -> None:
-    """Write a file as PATH.part and rename it, so that the gateway never sees a part."""
-    part = f"{path}.part"
+    """Write a file as PATH.part and rename it, so that the gateway never sees a part.
+
+    A pipelined write tells nobody that the server could not store it, so the size is looked at before the renaming.
+
+    Raises:
+        LinkError: The server did not store all of it, or the connection broke.
+    """
+    part, data = f"{path}.part", text.encode()
     try:
         with link_errors(path):
             with sftp.open(part, "wb") as file:
                 file.set_pipelined(True)
-                file.write(text.encode())
+                file.write(data)
+            if (got := sftp.stat(part).st_size) != len(data):
+                raise LinkError(f"{path}: the gateway kept {got} of {len(data)} bytes; its disk may be full")
             try:
                 sftp.posix_rename(part, path)
             except OSError:

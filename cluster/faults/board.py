@@ -1,8 +1,8 @@
 """`python -m cluster.faults.board HOME`: a real agent in a process of its own, whose measurements take a moment only.
 
 All of the agent runs: lock, connection, mailbox, cache, spool, acknowledgements. In place of timing a model it answers
-with a figure that follows from the measurement's key, so that a figure under the wrong key is noticed. Every answer is
-noted in HOME/made.log. Its clock is ahead by the seconds in HOME/ahead_s, which a campaign may change at any time.
+with a figure that follows from the measurement's key, so that a figure under the wrong key is noticed. Every answer
+and its lease are noted in HOME/made.log. Its clock is ahead by the seconds in HOME/ahead_s, which may change any time.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _measure_at_once(made: Path) -> None:
             identity, status="ok", fault=None, cause=None, latency=_latency(lease), finished_unix_s=time.time()
         )
         with contextlib.suppress(OSError), made.open("a") as log:
-            log.write(f"{result.result_id}\n")
+            log.write(f"{result.result_id} {result.lease_id}\n")
         return result
 
     agent.measure_lease = measure  # type: ignore[attr-defined]

@@ -123,17 +123,15 @@ class Campaign:
             time.sleep(0.5)
 
     def _count(self, store: Store, keys: Sequence[str], *, seconds: float) -> Tally:
-        made: set[str] = set()
-        spooled: set[str] = set()
+        made: dict[str, str] = {}
         for board in self._boards:
             made |= board.made()
-            spooled |= board.spooled()
-        known = {result_id for result_id in made if _was_acknowledged(self._folder, result_id)}
+        known = {result_id: lease for result_id, lease in made.items() if _was_acknowledged(self._folder, result_id)}
         return tally(
             keys,
             states=store.fleet.states(list(keys)),
             measured=store.fleet.measurements(limit=100 * self._results),
-            handed_in=known - spooled,
+            handed_in=known,
             faults=self._faults,
             asked_anew=self._asked_anew,
             seconds=seconds,

@@ -140,11 +140,12 @@ class BoardProcess(Worker):
         (home / "made.log").unlink(missing_ok=True)
         return BoardProcess(f"{self.name}-twin", home, wire=self.wire)
 
-    def made(self) -> set[str]:
-        """Return the ids of the results that it has made."""
+    def made(self) -> dict[str, str]:
+        """Return the leases that it has answered, by the ids of its results."""
         with contextlib.suppress(FileNotFoundError):
-            return set((self.home / "made.log").read_text().split())
-        return set()
+            lines = [line.split() for line in (self.home / "made.log").read_text().splitlines()]
+            return {words[0]: words[1] for words in lines if len(words) == 2}
+        return {}
 
     def spooled(self) -> set[str]:
         """Return the ids of results that it has not been rid of yet."""

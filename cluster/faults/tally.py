@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cluster.faults.board import figure_ms
@@ -61,7 +61,7 @@ def tally(
     *,
     states: Mapping[str, RequestState],
     measured: Sequence[Measurement],
-    handed_in: Collection[str],
+    handed_in: Mapping[str, str],
     faults: Mapping[str, int],
     asked_anew: int,
     seconds: float,
@@ -72,7 +72,8 @@ def tally(
         keys: What was asked for.
         states: Where each request stands at the end.
         measured: Every stored result, late ones too.
-        handed_in: Ids of results that boards have made and are rid of, since they were acknowledged.
+        handed_in: The leases of results that boards have made and are rid of, since they were acknowledged, by the
+            results' ids. Two agents with one board's key may answer one lease; one of these answers is enough.
         faults: How many faults of each kind were injected.
         asked_anew: How many requests had to be asked for again.
         seconds: How long the campaign took.
@@ -81,7 +82,10 @@ def tally(
     counted = Counter(m.result.measurement_key for m in measured if not m.late and m.result.status == "ok")
     done = [key for key in keys if key in states and states[key].state is RequestStatus.DONE]
     wrong = [key for key in done if not _is_own(states[key], key)]
-    vanished = [result_id for result_id in handed_in if result_id not in stored]
+    answered = {measurement.result.lease_id for measurement in measured}
+    vanished = [
+        result_id for result_id, lease in handed_in.items() if result_id not in stored and lease not in answered
+    ]
     return Tally(
         results=len(keys),
         faults=dict(faults),

@@ -9,6 +9,7 @@ import random
 from pathlib import Path
 
 import asyncssh
+import paramiko
 import pytest
 
 from edge_agent.backoff import Backoff, poll_pause_s
@@ -16,7 +17,7 @@ from edge_agent.cache import ArtifactCache
 from edge_agent.errors import ArtifactError, HostKeyError, LinkError, RefusedError
 from edge_agent.home import Home
 from edge_agent.identity import ensure_key
-from edge_agent.mailbox import SftpMailbox, open_mailbox, parse_inbox
+from edge_agent.mailbox import SftpMailbox, open_mailbox, parse_inbox, write_remote
 from edge_agent.records import Acknowledgement, Artifact, RecordError
 from tests.edge_agent.sftp_gateway import SftpGateway
 
@@ -224,3 +225,22 @@ def test_the_private_key_is_for_its_owner_only_and_made_once(home: Home) -> None
     assert first.startswith("ssh-ed25519 ")
     assert home.key_path.stat().st_mode & 0o777 == 0o600
     assert ensure_key(home, comment="pi") == first
+
+
+class FullDisk(paramiko.SFTPFile):
+    """A file on a server that says yes to every write and stores half of it."""
+
+    def write(self, data: bytes) -> None:
+        super().write(data[: len(data) // 2])
+
+
+def test_a_result_that_the_server_did_not_store_whole_is_not_handed_in(
+    mailbox: SftpMailbox, gateway: SftpGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("paramiko.sftp_client.SFTPFile", FullDisk)
+    with pytest.raises(LinkError, match="the gateway kept 5 of 10 bytes; its disk may be full"):
+        write_remote(mailbox._sftp, "/outbox/r1.json", "0123456789")
+    monkeypatch.undo()
+    assert "r1.json" not in mailbox._sftp.listdir("/outbox")
+    write_remote(mailbox._sftp, "/outbox/r1.json", "0123456789")
+    assert "r1.json" in mailbox._sftp.listdir("/outbox")

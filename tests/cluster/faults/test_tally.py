@@ -31,7 +31,7 @@ def state(key: str, answer: Result | None) -> RequestState:
     return RequestState(measurement_key=key, state=status, result=answer)
 
 
-def count(answers: dict[str, Result | None], stored: list[Measurement], handed_in: set[str]) -> Any:
+def count(answers: dict[str, Result | None], stored: list[Measurement], handed_in: dict[str, str]) -> Any:
     states = {key: state(key, answer) for key, answer in answers.items()}
     return tally(
         KEYS, states=states, measured=stored, handed_in=handed_in, faults={"kill": 2}, asked_anew=0, seconds=1.0
@@ -46,7 +46,7 @@ A, B = result(KEYS[0]), result(KEYS[1])
 
 
 def test_all_answered_once_is_good() -> None:
-    found = count({KEYS[0]: A, KEYS[1]: B}, [kept(A), kept(B)], {"r-a", "r-b"})
+    found = count({KEYS[0]: A, KEYS[1]: B}, [kept(A), kept(B)], {"r-a": "l-a", "r-b": "l-b"})
     assert found.good
     assert (found.results, found.lost, found.twice, found.mixed_up) == (2, 0, 0, 0)
 
@@ -54,11 +54,11 @@ def test_all_answered_once_is_good() -> None:
 @pytest.mark.parametrize(
     ("answers", "stored", "handed_in", "field"),
     [
-        ({KEYS[0]: A, KEYS[1]: None}, [kept(A)], set(), "lost"),
-        ({KEYS[0]: A, KEYS[1]: B}, [kept(A), kept(B)], {"r-gone"}, "lost"),
-        ({KEYS[0]: A, KEYS[1]: B}, [kept(A), kept(B), kept(result(KEYS[1], result_id="r-2"))], set(), "twice"),
-        ({KEYS[0]: A, KEYS[1]: B}, [kept(A), kept(B), kept(B, late=True)], set(), "twice"),
-        ({KEYS[0]: A, KEYS[1]: result(KEYS[1], figure_of=KEYS[0])}, [kept(A), kept(B)], set(), "mixed_up"),
+        ({KEYS[0]: A, KEYS[1]: None}, [kept(A)], {}, "lost"),
+        ({KEYS[0]: A, KEYS[1]: B}, [kept(A), kept(B)], {"r-gone": "l-gone"}, "lost"),
+        ({KEYS[0]: A, KEYS[1]: B}, [kept(A), kept(B), kept(result(KEYS[1], result_id="r-2"))], {}, "twice"),
+        ({KEYS[0]: A, KEYS[1]: B}, [kept(A), kept(B), kept(B, late=True)], {}, "twice"),
+        ({KEYS[0]: A, KEYS[1]: result(KEYS[1], figure_of=KEYS[0])}, [kept(A), kept(B)], {}, "mixed_up"),
     ],
 )
 def test_what_is_wrong_is_counted(answers: Any, stored: Any, handed_in: Any, field: str) -> None:
@@ -68,7 +68,10 @@ def test_what_is_wrong_is_counted(answers: Any, stored: Any, handed_in: Any, fie
 
 
 def test_a_late_answer_is_an_extra_sample_and_no_second_count() -> None:
-    found = count(
-        {KEYS[0]: A, KEYS[1]: B}, [kept(A), kept(B), kept(result(KEYS[1], result_id="r-2"), late=True)], set()
-    )
+    found = count({KEYS[0]: A, KEYS[1]: B}, [kept(A), kept(B), kept(result(KEYS[1], result_id="r-2"), late=True)], {})
     assert (found.good, found.late) == (True, 1)
+
+
+def test_one_of_two_answers_to_one_lease_is_enough() -> None:
+    found = count({KEYS[0]: A, KEYS[1]: B}, [kept(A), kept(B)], {"r-a": "l-a", "r-of-the-twin": "l-a"})
+    assert found.good
