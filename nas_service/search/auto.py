@@ -1,7 +1,7 @@
 """The default: LINAS where its surrogate can be trusted, NSGA-II for the rest.
 
-The surrogate's leave-one-out Kendall tau, for its worst objective, decides how often NSGA-II answers instead: never
-when the surrogate orders results better than by chance, every other time when it does not.
+The surrogate's leave-one-out Kendall tau, for its worst objective, decides how often NSGA-II answers instead: every
+other time when it orders results no better than chance does, else one time in ten, to find what it is wrong about.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from nas_service.search.linas import LinasProposer
 from nas_service.search.nsga2 import Nsga2Proposer
 
 TRUSTED_TAU = 0.1
-SHARES = (0.0, 0.5)  # of NSGA-II, with a surrogate that is trusted and with one that is not
+SHARES = (0.1, 0.5)  # of NSGA-II, with a surrogate that is trusted and with one that is not
 
 
 class AutoProposer(StatelessProposer):

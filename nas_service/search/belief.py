@@ -7,6 +7,7 @@ objective, the points of one candidate's curve are in doubt together.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from functools import cached_property
 
 import numpy as np
@@ -43,7 +44,7 @@ class Belief:
         outputs = _scaled(y, self._scales)
         per_output = [kernel for kernel in kernels for _ in range(self._width)]
         self._process = GaussianProcess(x, outputs.reshape(len(x), -1), per_output)
-        self._success = _success(ledger, x, features)
+        self._news = _news(ledger, features, chosen, x)
 
     @cached_property
     def taus(self) -> tuple[float, ...]:
@@ -66,10 +67,10 @@ class Belief:
         return self._curves(values.reshape(-1, mean.shape[1])).reshape(len(normals), len(x), self._width, -1)
 
     def chance(self, x: Floats) -> Floats:
-        """How likely (n,) candidates at features (n, f) are to give a result at all, in [0.05, 1]."""
-        if self._success is None:
+        """How likely (n,) candidates at features (n, f) are to give a result that no other gives, in [0.05, 1]."""
+        if self._news is None:
             return np.ones(len(x))
-        return np.asarray(np.clip(self._success.mean(x)[:, 0], LEAST_CHANCE, 1.0), dtype=np.float64)
+        return np.asarray(np.clip(self._news.mean(x)[:, 0], LEAST_CHANCE, 1.0), dtype=np.float64)
 
     def doubt(self, x: Floats) -> Floats:
         """The median deviation (m,) of the process's outputs at features (n, f)."""
@@ -136,14 +137,27 @@ def _resampled(curve: Floats, width: int) -> Floats:
     return np.asarray(curve[np.round(np.linspace(0, len(curve) - 1, width)).astype(int)])
 
 
-def _success(ledger: Ledger, x: Floats, features: Features) -> GaussianProcess | None:
-    """A process of 1 at results' features x (n, f) and 0 at the latest failures; None where nothing failed."""
+def _news(ledger: Ledger, features: Features, chosen: list[int], x: Floats) -> GaussianProcess | None:
+    """A process of 1 at results of their own, 0 at failures and at results, in all figures, that another has too.
+
+    Candidates that a space takes for different and that are the same, such as cells with edges on no path, give equal
+    results to the last digit; where there are some, there are more. None where neither was seen.
+
+    Args:
+        ledger: what was told.
+        features: of the space.
+        chosen: the results that are learnt from, as positions.
+        x: their features (n, f).
+    """
+    outcomes = [entry.outcome.points for entry in ledger.told if entry.outcome is not None]
+    often = Counter(outcomes)
+    own = np.array([1.0 if often[outcomes[i]] == 1 else 0.0 for i in chosen])
     failed = [e.x for e in ledger.entries if e.outcome is not None and e.outcome.failed][-LEARNT:]
-    if not failed:
+    if own.all() and not failed:
         return None
-    rows = np.vstack([x, features.rows(np.array([ledger.space.encode(point) for point in failed]))])
-    worked = np.concatenate([np.ones(len(x)), np.zeros(len(failed))])
-    return GaussianProcess(rows, worked[:, None], [_plain_kernel(features)])
+    if failed:
+        x = np.vstack([x, features.rows(np.array([ledger.space.encode(point) for point in failed]))])
+    return GaussianProcess(x, np.concatenate([own, np.zeros(len(failed))])[:, None], [_plain_kernel(features)])
 
 
 def _plain_kernel(features: Features) -> Kernel:

@@ -10,13 +10,17 @@ import pytest
 from nas_service.choice_space import ChoiceSpace
 from nas_service.search import make_searcher
 from nas_service.search.auto import SHARES, AutoProposer
-from nas_service.search.belief import milestone
+from nas_service.search.belief import Belief, fitted_kernels, milestone
+from nas_service.search.ledger import Ledger
+from nas_service.search.outcome import read_outcome
+from nas_service.search.surrogate import Features
 
 SPACE = ChoiceSpace({f"b{i}": [0, 1, 2, 3] for i in range(5)} | {"idle": ["x", "y", "z"]})
 
 
 def measure(x):
-    size = np.array([x[f"b{i}"] for i in range(5)]) @ [5, 4, 3, 2, 1]
+    """All points differ; `idle` hardly matters."""
+    size = np.array([x[f"b{i}"] for i in range(5)]) @ [5.03, 4.07, 3.11, 2.17, 1.29] + 0.01 * "xyz".index(x["idle"])
     return {"error": float(100 * np.exp(-size / 10)), "cost": float(size)}
 
 
@@ -34,6 +38,32 @@ def searched(evaluate, *, evaluations=60, objectives=("error", "cost"), name="li
 def test_it_keeps_away_from_where_candidates_fail():
     asked = searched(lambda x: None if x["b0"] == 3 else measure(x))
     assert sum(x["b0"] == 3 for x in asked[30:]) <= 3
+
+
+def believed(evaluate, points):
+    """The belief after 40 random results, and its chance that each of the points gives something new."""
+    rng, ledger, features = np.random.default_rng(0), Ledger(SPACE, objectives=("error", "cost")), Features(SPACE)
+    for x in (SPACE.sample(rng) for _ in range(40)):
+        if SPACE.phenotype(x) not in ledger:
+            told = read_outcome(evaluate(x), objectives=ledger.objectives)
+            ledger.record_tell(x, told)
+    kernels = fitted_kernels(ledger, features, count=ledger.told_count)
+    return Belief(ledger, features, kernels).chance(features.rows(np.array([SPACE.encode(x) for x in points])))
+
+
+@pytest.mark.parametrize("outcome", [None, {"error": 60.0, "cost": 1.0}], ids=["failed", "the same"])
+def test_little_is_expected_where_candidates_failed_or_were_the_same_under_other_names(outcome):
+    rng = np.random.default_rng(1)
+    points = [SPACE.sample(rng) for _ in range(60)]
+    chance = believed(lambda x: measure(x) if x["b0"] else outcome, points)
+    idle = np.array([x["b0"] == 0 for x in points])
+    assert chance[idle].mean() < 0.3 < 0.8 < chance[~idle].mean()
+
+
+def test_where_all_results_differ_all_are_equally_likely_to_be_new():
+    rng = np.random.default_rng(2)
+    noisy = believed(lambda x: measure(x) | {"error": float(rng.random())}, [SPACE.decode([0] * 6)])
+    assert noisy.tolist() == [1.0]
 
 
 def test_it_finds_the_single_best_of_thousands():
