@@ -39,7 +39,9 @@ class SearchCurve:
 
 def search_figures(told: list[Candidate], objectives: tuple[str, ...]) -> dict[str, float]:
     """Return the hypervolume and the least value of each objective, of candidates in the order in which they ended."""
-    rows = [np.array([[float(p[n]) for n in objectives] for p in c.values]) for c in told if c.values]
+    rows = [
+        np.array([[float(p[n]) for n in objectives] for p in c.values]) for c in told if c.values and not c.predicted
+    ]
     if not rows:
         return {}
     points = np.concatenate(rows)

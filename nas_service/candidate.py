@@ -35,6 +35,7 @@ TRANSITIONS: dict[CandidateStatus, frozenset[CandidateStatus]] = {
     CandidateStatus.FAILED: frozenset(),
 }
 
+PREDICTED = "predicted"
 FINALIST_FIELDS = frozenset({"finalist", "bundle_sha256", "final"})
 
 
@@ -66,7 +67,7 @@ class Candidate:
         curve: the `.npz` of its accuracy at every threshold.
         measurements: measurement key by half by board class.
         values: what the searcher was told: points of the curve, objective -> number, and `threshold`, a number or
-            `never` or `always`.
+            `never` or `always`; `predicted` names the board classes whose costs were predicted and not measured.
         error: why it failed.
         seconds: what it took, by step.
         finalist: whether it was chosen to be finished and bundled.
@@ -117,6 +118,11 @@ class Candidate:
     def over(self) -> bool:
         """Whether nothing but the finalist fields may still change."""
         return not TRANSITIONS[self.status]
+
+    @property
+    def predicted(self) -> bool:
+        """Whether what the searcher was told rests on predicted costs."""
+        return any(PREDICTED in point for point in self.values)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the candidate as JSON-able data (the curve in base64), the exact inverse of `from_dict`."""

@@ -40,8 +40,14 @@ def _checked_dataset(name: str) -> str:
     )
 
 
-def _checked_strategy(name: str) -> str:
+def checked_strategy(name: str) -> str:
+    """Return the name of a strategy; ValueError with the nearest one if it is none."""
     return _one_of(name, STRATEGIES, what="strategy")
+
+
+def is_training_strategy(name: str) -> bool:
+    """Return whether a strategy's search is part of training a supernet."""
+    return name in TRAINING_STRATEGIES
 
 
 def _checked_preset(name: str) -> str:
@@ -157,7 +163,7 @@ class Strategy(Part):
     share of the largest pair's big. `every` is how many epochs lie between two steps of `coevolve`.
     """
 
-    name: Annotated[Text, AfterValidator(_checked_strategy)]
+    name: Annotated[Text, AfterValidator(checked_strategy)]
     evaluations: Count
     concurrency: Annotated[int, Field(strict=True, ge=1, le=1024)] = 8
     targets: Annotated[tuple[Target, ...], Field(min_length=1, max_length=64)] | None = None
@@ -166,7 +172,7 @@ class Strategy(Part):
     @property
     def trains(self) -> bool:
         """Whether the search is part of training the supernet."""
-        return self.name in TRAINING_STRATEGIES
+        return is_training_strategy(self.name)
 
     @model_validator(mode="after")
     def _has_its_own_keys(self) -> Strategy:
@@ -179,9 +185,14 @@ class Strategy(Part):
 
 
 class Measurement(Part):
-    """How carefully boards measure a candidate, and how long the search waits for them."""
+    """How carefully boards measure a candidate, and how long the search waits for them.
+
+    `only: promising` leaves out candidates that, by what similar halves cost, cannot reach the front; None leaves
+    out none.
+    """
 
     tier: Tier = "screen"
+    only: Literal["promising"] | None = None
     timeout_s: Annotated[float, Field(strict=True, gt=0, le=7 * 86400, allow_inf_nan=False)] = 900.0
 
 
@@ -198,7 +209,8 @@ class Finalists(Part):
     `temperature` scales the score's softmax where that harms no threshold on average; `class_thresholds` adds operating
     points with a threshold for each predicted class, `risk` one with a guarantee. All are fitted on calibration images.
     `int8` adds a quantised variant to the bundle; where rounding costs more than half a point, it is fine-tuned for
-    `qat_epochs` epochs.
+    `qat_epochs` epochs. `audit` trains so many of the search's pairs alone, from scratch, for as many epochs as the
+    supernet, to see whether shared weights order pairs as training of their own does.
     """
 
     count: Annotated[int, Field(strict=True, ge=0, le=1000)] = 5
@@ -209,6 +221,7 @@ class Finalists(Part):
     temperature: Flag = True
     class_thresholds: Flag = False
     risk: Risk | None = None
+    audit: Annotated[int, Field(strict=True, ge=0, le=1000)] = 0
 
 
 class TrainerResources(Part):

@@ -5,17 +5,18 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from cluster.benchmarks.tables.nets import EDGES, OPERATIONS, STAGE_GENES, TRAINING_IMAGES, working
+from cluster.benchmarks.tables.nets import EDGES, OPERATIONS, STAGE_GENES, TRAINING_IMAGES, staged, working
 from nas_service.choice_space import ChoiceSpace
 from nas_service.curve import Curve
 from nas_service.front import Floats, hypervolume, non_dominated, thin_curve
+from nas_service.plan import NetworkPlan
 
 FOLDER = Path(__file__).with_name("tables")
 IMAGES = 1797 - TRAINING_IMAGES
@@ -79,22 +80,44 @@ def stages() -> SearchTable:
 
 def pairs() -> SearchTable:
     """Cascades of a small and any other network of two stages: curves of error against mean MACs."""
-    frame = _staged()
-    littles = frame[(frame["margin"].str.len() > 0) & (frame["kernel1"] == 3)]
-    bigs = frame[(frame["depth0"] == 1) & (frame["kernel0"] == 3) & (frame["kernel1"] == 3)]
+    littles, bigs = _pair_frames()
     genes = {f"little_{name}": tuple(littles[name].unique()) for name in STAGE_GENES} | {
         f"big_{name}": tuple(bigs[name].unique()) for name in STAGE_GENES
     }
     space = ChoiceSpace({name: _plain(values) for name, values in genes.items() if len(values) > 1})
-    rows: list[list[dict[str, Any]]] = [
-        [{str(name): value for name, value in row.items()} for row in half.to_dict("records")]
-        for half in (littles, bigs)
-    ]
-    outcomes = [_pair_curve(little, big) for little, big in itertools.product(*rows)]
+    outcomes = [_pair_curve(little, big) for little, big in itertools.product(*_pair_rows())]
     return SearchTable(name="pairs", space=space, objectives=("error", "macs"), outcomes=outcomes)
 
 
 TABLES = {"cells": cells, "stages": stages, "pairs": pairs}
+
+
+def pair_halves() -> tuple[list[NetworkPlan], list[NetworkPlan]]:
+    """The littles and the bigs of `pairs`; the pair of the i-th and the j-th is its point i * len(bigs) + j."""
+    littles, bigs = ([staged(row) for row in half.to_dict("records")] for half in _pair_frames())
+    return littles, bigs
+
+
+def pair_curve(little: int, big: int) -> Curve:
+    """The whole curve of the cascade of two of `pair_halves`."""
+    halves = _pair_rows()
+    return _cascade(halves[0][little], halves[1][big])
+
+
+@cache
+def _pair_rows() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    littles, bigs = (
+        [{str(name): value for name, value in row.items()} for row in half.to_dict("records")]
+        for half in _pair_frames()
+    )
+    return littles, bigs
+
+
+def _pair_frames() -> tuple[pd.DataFrame, pd.DataFrame]:
+    frame = _staged()
+    littles = frame[(frame["margin"].str.len() > 0) & (frame["kernel1"] == 3)]
+    bigs = frame[(frame["depth0"] == 1) & (frame["kernel0"] == 3) & (frame["kernel1"] == 3)]
+    return littles, bigs
 
 
 def _staged() -> pd.DataFrame:
@@ -110,12 +133,16 @@ def _plain(values: tuple[Any, ...]) -> list[Any]:
 
 
 def _pair_curve(little: Mapping[str, Any], big: Mapping[str, Any]) -> Floats:
-    right, other = (_bits(half["right"]) for half in (little, big))
-    curve = Curve.from_outputs(np.frombuffer(little["margin"], dtype=np.uint8).astype(np.float64), right, other)
+    curve = _cascade(little, big)
     cost = curve.expected_cost(float(little["macs"]), float(big["macs"]))
     points = np.stack([100 * (1 - curve.accuracy), cost], axis=1)
     points = points[non_dominated(points)]
     return np.asarray(points[thin_curve(points, CURVE_POINTS)], dtype=np.float64)
+
+
+def _cascade(little: Mapping[str, Any], big: Mapping[str, Any]) -> Curve:
+    right, other = (_bits(half["right"]) for half in (little, big))
+    return Curve.from_outputs(np.frombuffer(little["margin"], dtype=np.uint8).astype(np.float64), right, other)
 
 
 def _bits(packed: bytes) -> np.ndarray[Any, np.dtype[np.bool_]]:

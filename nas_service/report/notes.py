@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from nas_service.candidate import PREDICTED
 from nas_service.report.data import ReportData
 from nas_service.tuning import Tuning
 
@@ -78,6 +79,11 @@ def _not_measured(data: ReportData) -> list[str]:
         notes.append("Nothing was measured on a board: costs are counted from the layers, and no latency is claimed.")
     elif not any(m.energy_mj is not None for m in data.measurements):
         notes.append("Energy was not measured: no board that took part has a sensor. It is absent here, not zero.")
+    if predicted := sum(any(PREDICTED in point for point in c.values) for c in data.finished):
+        notes.append(
+            f"{predicted} of {len(data.finished)} evaluated candidates were not measured: by what similar halves cost, "
+            "even with luck they are not on the front. The searcher was told predicted costs; no figure shows them."
+        )
     for board_class in classes:
         lacking = [c for c in data.finished if not all(data.measurement(c, board_class, h) for h in ("little", "big"))]
         if lacking:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nas_service.candidate import PREDICTED
 from nas_service.front import adaptive_reference, bounds, non_dominated, normalised_hypervolume, thin_curve
 from nas_service.report.data import HALVES, ReportCandidate, ReportData
 
@@ -186,5 +188,10 @@ def _curve(points: list[PlotPoint], finalists: set[str]) -> PlotCurve:
 
 
 def _told(candidate: ReportCandidate, objectives: tuple[str, ...]) -> Floats:
-    rows = [[point[name] for name in objectives] for point in candidate.values if all(n in point for n in objectives)]
+    rows = [[point[name] for name in objectives] for point in candidate.values if _measured(point, objectives)]
     return np.array(rows, dtype=np.float64).reshape(-1, len(objectives))
+
+
+def _measured(point: Mapping[str, float | str], objectives: tuple[str, ...]) -> bool:
+    """Return whether a told point has every objective, and none of them predicted."""
+    return PREDICTED not in point and all(name in point for name in objectives)

@@ -27,6 +27,7 @@ from nas_service.measurement import MeasurementRequest, RequestState, RequestSta
 from nas_service.pair_space import PairSpace
 from nas_service.search import Searcher
 from nas_service.tune.ports import Archive, Measurer
+from nas_service.tune.thrift import Thrift
 from nas_service.valuation import half_cost, told_points
 
 _HALVES: tuple[Half, Half] = ("little", "big")
@@ -78,6 +79,8 @@ class SearchSession:
         self._classes = spec.board_classes()
         self._flights: dict[str, _Flight] = {}
         self._exhausted = False
+        thrifty = spec.measurement.only is not None and measurer is not None
+        self._thrift = Thrift(spec, space=space) if thrifty else None
         self._known = self._resume()
 
     @property
@@ -102,6 +105,9 @@ class SearchSession:
             self._searcher.load_state_dict(state)
         mine = {c.phenotype: c for c in every if c.strategy_index == self._index}
         others = [c for c in every if c.strategy_index != self._index and c.over]
+        for candidate in every:
+            if candidate.over:
+                self._learn(candidate)
         if others and state is None:
             self._searcher.tell([(c.architecture, list(c.values) or None) for c in others])
         return mine
@@ -192,9 +198,36 @@ class SearchSession:
         )
         keys = self._measurement_keys(flight.candidate)
         flight.candidate = replace(flight.candidate, measurements=_by_class(keys))
+        if self._spared(flight):
+            return
         self._measure(flight, report.models)
         self._archive.update(flight.candidate)
         self._join(flight)
+
+    def _spared(self, flight: _Flight) -> bool:
+        """Finish a candidate that boards need not measure, by what it is believed to cost; return whether it is one."""
+        if self._thrift is None:
+            return False
+        self._learn(flight.candidate)
+        points = self._thrift.believed(flight.candidate)
+        if points is None:
+            return False
+        self._note("predicted", f"{flight.candidate.id}: not measured, since even with luck it is not on the front")
+        self._finish(flight, replace(flight.candidate, status=CandidateStatus.FINISHED, values=points))
+        return True
+
+    def _learn(self, candidate: Candidate) -> None:
+        """Take in what boards have answered about a candidate's halves, whoever asked, and what was told of it."""
+        if self._thrift is None or self._measurer is None:
+            return
+        keys = self._measurement_keys(candidate)
+        costs: dict[str, dict[str, HalfCost]] = {}
+        for key, state in self._measurer.poll(sorted(keys)).items():
+            if state.state is RequestStatus.DONE and state.result is not None:
+                board_class, half = keys[key]
+                costs.setdefault(board_class, {})[half] = half_cost(state.result)
+        self._thrift.learn(candidate, costs)
+        self._thrift.had(candidate.values)
 
     def _measure(self, flight: _Flight, models: Mapping[str, Any]) -> None:
         """Ask for the measurements of an evaluated candidate.
@@ -289,6 +322,7 @@ class SearchSession:
 
     def _finish(self, flight: _Flight, candidate: Candidate) -> None:
         done = replace(candidate, finished_at=self._clock())
+        self._learn(done)
         self._tell(done)
         self._archive.finish(done, self._searcher.state_dict())
         self._known[done.phenotype] = done

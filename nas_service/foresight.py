@@ -1,0 +1,91 @@
+"""What halves are believed to cost on one board class: measured figures where there are some, else predicted ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from nas_service.cost_predictor import LEAST_HALVES, CostPredictor, Quality, cross_validated, fitted_predictor
+from nas_service.front_query import HalfCost
+from nas_service.half import HalfStructure
+
+QUANTITIES = ("latency_ms", "energy_mj", "memory_kib")
+GROWTH = 1.2  # fitted anew when there are so many times more halves
+CAUTION = 2.0  # standard deviations by which a cost may turn out lower than predicted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foreseen:
+    """What a half is believed to cost.
+
+    Attributes:
+        cost: Measured, or predicted.
+        least: What it may cost if the prediction is too high; as `cost` where that was measured.
+        measured: Whether it was.
+    """
+
+    cost: HalfCost
+    least: HalfCost
+    measured: bool
+
+
+class Foresight:
+    """Learns from measured halves; fitted anew at milestones, to the halves up to there, in the order they came.
+
+    What it says is therefore a function of what it was told, and a search that is resumed decides as before.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[HalfStructure, HalfCost]] = {}
+        self._fits: dict[str, tuple[CostPredictor, Quality]] = {}
+        self._fitted_at = 0
+
+    def learn(self, key: str, structure: HalfStructure, cost: HalfCost) -> None:
+        """Take in what the half of this structure key was measured to cost; a second figure changes nothing."""
+        self._known.setdefault(key, (structure, cost))
+
+    @property
+    def qualities(self) -> dict[str, Quality]:
+        """How well each quantity is predicted; empty before there are enough halves."""
+        self._refresh()
+        return {name: quality for name, (_, quality) in self._fits.items()}
+
+    def measured(self, key: str) -> HalfCost | None:
+        """Return a half's measured cost, None if there is none."""
+        return self._known[key][1] if key in self._known else None
+
+    def foresee(self, key: str, structure: HalfStructure) -> Foreseen | None:
+        """Return what a half is believed to cost, or None if that is not known well enough to decide by."""
+        if (cost := self.measured(key)) is not None:
+            return Foreseen(cost=cost, least=cost, measured=True)
+        self._refresh()
+        if not self._fits or not all(quality.usable for _, quality in self._fits.values()):
+            return None
+        cost = least = HalfCost()
+        for name, (predictor, _) in self._fits.items():
+            (value,), (deviation,) = predictor.predict([structure])
+            cost = replace(cost, **{name: float(value)})
+            least = replace(least, **{name: float(value) * max(0.0, 1.0 - CAUTION * float(deviation))})
+        return Foreseen(cost=cost, least=least, measured=False)
+
+    def _refresh(self) -> None:
+        due = _milestone(len(self._known))
+        if due == self._fitted_at:
+            return
+        self._fitted_at = due
+        learnt = list(self._known.values())[:due]
+        self._fits = {}
+        for name in QUANTITIES:
+            found = [(half, value) for half, cost in learnt if (value := getattr(cost, name)) is not None and value > 0]
+            if len(found) >= LEAST_HALVES:
+                halves, costs = [half for half, _ in found], [value for _, value in found]
+                self._fits[name] = fitted_predictor(halves, costs), cross_validated(halves, costs)
+
+
+def _milestone(count: int) -> int:
+    """Return the last count of halves, up to this one, at which a fit is due; 0 before the first."""
+    if count < LEAST_HALVES:
+        return 0
+    reached = LEAST_HALVES
+    while (following := int(reached * GROWTH)) <= count:
+        reached = following
+    return reached

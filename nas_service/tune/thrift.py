@@ -1,0 +1,92 @@
+"""Which candidates of a search boards need not measure: those that cannot reach the front even with luck."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from edge_agent.records import Half
+from nas_service.candidate import PREDICTED, Candidate
+from nas_service.cost_predictor import Quality
+from nas_service.curve import Curve
+from nas_service.foresight import Foreseen, Foresight
+from nas_service.front_query import FrontCandidate, HalfCost
+from nas_service.half import halves_of
+from nas_service.job import JobSpec
+from nas_service.pair_space import PairSpace
+from nas_service.promise import can_touch
+from nas_service.valuation import Point, told_points
+
+HALVES: tuple[Half, ...] = ("little", "big")
+
+Costs = Mapping[str, Mapping[str, HalfCost]]
+"""Cost by half by board class."""
+
+
+class Thrift:
+    """Learns what halves cost on each class, and says what a candidate that is not worth measuring is believed to cost.
+
+    Args:
+        spec: The job.
+        space: Decodes architectures.
+    """
+
+    def __init__(self, spec: JobSpec, *, space: PairSpace) -> None:
+        self._spec, self._space = spec, space
+        self._foresight = {board_class: Foresight() for board_class in spec.board_classes()}
+        self._front: list[tuple[float, ...]] = []
+
+    def qualities(self) -> dict[str, dict[str, Quality]]:
+        """Return how well each quantity is predicted, by board class."""
+        return {board_class: foresight.qualities for board_class, foresight in self._foresight.items()}
+
+    def learn(self, candidate: Candidate, costs: Costs) -> None:
+        """Take in what halves of a candidate were measured to cost."""
+        structures = halves_of(self._space.plan(candidate.architecture))
+        for board_class, measured in costs.items():
+            for half in HALVES:
+                if half in measured:
+                    key = candidate.structures[half]
+                    self._foresight[board_class].learn(key, structures[half], measured[half])
+
+    def had(self, points: Iterable[Point]) -> None:
+        """Take in the points of a candidate that was told, unless they were predicted."""
+        for point in points:
+            if PREDICTED not in point:
+                self._front.append(tuple(float(point[name]) for name in self._spec.objectives))
+
+    def believed(self, candidate: Candidate) -> tuple[Point, ...] | None:
+        """Return the points that an evaluated candidate is believed to have, or None if boards are to measure it.
+
+        Boards are to measure it if they must, since no prediction is good enough; if that costs nothing, since both
+        halves are known; or if it may reach the front. What cannot is told as predicted, and marked as such.
+        """
+        structures = halves_of(self._space.plan(candidate.architecture))
+        beliefs: dict[str, dict[Half, Foreseen]] = {}
+        for board_class, foresight in self._foresight.items():
+            found = {half: foresight.foresee(candidate.structures[half], structures[half]) for half in HALVES}
+            if any(belief is None for belief in found.values()):
+                return None
+            beliefs[board_class] = {half: belief for half, belief in found.items() if belief is not None}
+        if all(belief.measured for found in beliefs.values() for belief in found.values()):
+            return None
+        lucky = self._points(candidate, {c: {h: b.least for h, b in found.items()} for c, found in beliefs.items()})
+        if lucky and can_touch(self._rows(lucky), self._front):
+            return None
+        expected = {c: {h: b.cost for h, b in found.items()} for c, found in beliefs.items()}
+        guessed = [c for c, found in beliefs.items() if not all(b.measured for b in found.values())]
+        return tuple({**point, PREDICTED: " ".join(guessed)} for point in self._points(candidate, expected))
+
+    def _rows(self, points: Iterable[Point]) -> list[list[float]]:
+        return [[float(point[name]) for name in self._spec.objectives] for point in points]
+
+    def _points(self, candidate: Candidate, costs: Costs) -> tuple[Point, ...]:
+        assert candidate.curve is not None
+        priced = FrontCandidate(
+            id=candidate.id,
+            number=candidate.number,
+            coupling=str(candidate.architecture["coupling"]),
+            curve=Curve.from_bytes(candidate.curve),
+            costs=candidate.costs,
+            boards=costs,
+        )
+        return told_points(priced, self._spec.objectives, self._spec.constraints)

@@ -1,0 +1,52 @@
+"""What halves are believed to cost: measured where possible, predicted where that is proven good enough."""
+
+from __future__ import annotations
+
+from nas_service.foresight import Foresight
+from nas_service.front_query import HalfCost
+from tests.nas_service.measured import drawn_halves, made_up_ms
+
+HALVES = drawn_halves(40)
+COSTS = made_up_ms(HALVES)
+
+
+def learnt(count, costs=COSTS):
+    foresight = Foresight()
+    for index in range(count):
+        foresight.learn(str(index), HALVES[index], HalfCost(latency_ms=costs[index]))
+    return foresight
+
+
+def test_a_measured_half_is_believed_as_measured():
+    belief = learnt(1).foresee("0", HALVES[0])
+    assert belief is not None
+    assert belief.measured
+    assert belief.cost == belief.least == HalfCost(latency_ms=COSTS[0])
+
+
+def test_nothing_is_believed_of_other_halves_before_there_are_enough():
+    assert learnt(19).foresee("new", HALVES[39]) is None
+
+
+def test_a_half_that_was_not_measured_is_predicted_and_says_so():
+    belief = learnt(39).foresee("new", HALVES[39])
+    assert belief is not None
+    assert not belief.measured
+    assert abs(belief.cost.latency_ms / COSTS[39] - 1) < 0.2
+    assert belief.least.latency_ms < belief.cost.latency_ms
+
+
+def test_what_was_never_measured_of_any_half_is_not_predicted():
+    belief = learnt(39).foresee("new", HALVES[39])
+    assert (belief.cost.energy_mj, belief.cost.memory_kib) == (None, None)
+
+
+def test_a_poor_predictor_is_not_used():
+    scrambled = [((index * 7919) % 97 + 1) / 10 for index in range(40)]
+    foresight = learnt(39, costs=scrambled)
+    assert not foresight.qualities["latency_ms"].usable
+    assert foresight.foresee("new", HALVES[39]) is None
+
+
+def test_between_milestones_a_further_half_changes_no_prediction():
+    assert learnt(20).foresee("new", HALVES[39]) == learnt(22).foresee("new", HALVES[39])
