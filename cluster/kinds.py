@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from cluster.compare_job import CompareJob
 from cluster.job_context import JobContext
 from cluster.search_job import SearchJob, TrainJob
 from cluster.tune_job import TuneJob
@@ -26,4 +27,5 @@ KINDS: dict[str, Callable[[JobContext], Kind]] = {
     "search": SearchJob,
     "train": TrainJob,
     "tune": TuneJob,
+    "compare": CompareJob,
 }

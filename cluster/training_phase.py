@@ -41,6 +41,24 @@ class StopRequestedError(Exception):
     """The user asked the job to stop; what was done so far is kept."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purpose:
+    """Which of a job's supernets is trained, for the jobs that have several.
+
+    Attributes:
+        artefact: Under which name the job keeps it.
+        label: What people read before its epochs; empty for a job's only supernet, whose epochs are the job's.
+        seed: Of weights and batches; None for the job's. The splits are the job's in any case.
+    """
+
+    artefact: str = "supernet"
+    label: str = ""
+    seed: int | None = None
+
+
+ONLY = Purpose()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Trained:
     """What the later phases build on.
@@ -131,7 +149,9 @@ def device(gpus: float) -> str:
     return "cuda" if gpus > 0 else "cpu"
 
 
-def train_supernet(job_id: str, spec: JobSpec, *, store: Store, work: Path, scalars: ScalarLog = NO_LOG) -> Trained:
+def train_supernet(
+    job_id: str, spec: JobSpec, *, store: Store, work: Path, scalars: ScalarLog = NO_LOG, purpose: Purpose = ONLY
+) -> Trained:
     """Return the trained supernet: from the store if it is there, else trained, from the last epoch's checkpoint on.
 
     Raises:
@@ -146,9 +166,9 @@ def train_supernet(job_id: str, spec: JobSpec, *, store: Store, work: Path, scal
         store.jobs.append_event(job_id, "data", f"data set {dataset.name} loaded", {**shape, "split_hashes": hashes})
         space = PairSpace(definition, **shape, constraints=spec.constraints)
         space.check_constraints()
-        checkpoint = _known_checkpoint(job_id, spec, space, store=store)
+        checkpoint = _known_checkpoint(job_id, spec, space, store=store, artefact=purpose.artefact)
         if checkpoint is None:
-            checkpoint = _train(job_id, spec, trainer, store=store, work=work, scalars=scalars)
+            checkpoint = _train(job_id, spec, trainer, store=store, work=work, scalars=scalars, purpose=purpose)
         data = answer_of(trainer.evaluation_data.remote())
         return Trained(
             definition=definition,
@@ -195,18 +215,24 @@ def _trainer(spec: JobSpec, definition: SpaceDefinition, dataset: DatasetSpec) -
     )
 
 
-def _known_checkpoint(job_id: str, spec: JobSpec, space: PairSpace, *, store: Store) -> bytes | None:
-    sha256 = store.jobs.get(job_id).artefacts.get("supernet") or spec.supernet.checkpoint
+def _known_checkpoint(job_id: str, spec: JobSpec, space: PairSpace, *, store: Store, artefact: str) -> bytes | None:
+    sha256 = store.jobs.get(job_id).artefacts.get(artefact) or spec.supernet.checkpoint
     if sha256 is None:
         return None
     data = store.files.get(sha256)
     load_weights(Supernet(space), Checkpoint.from_bytes(data))  # refused here, once, and not by every evaluator
-    store.jobs.set_artefact(job_id, "supernet", sha256)
+    store.jobs.set_artefact(job_id, artefact, sha256)
     return data
 
 
-def _train(job_id: str, spec: JobSpec, trainer: Any, *, store: Store, work: Path, scalars: ScalarLog) -> bytes:
-    config, evolution, last = train_config(spec), evolution_of(spec), work / CHECKPOINT
+def _train(
+    job_id: str, spec: JobSpec, trainer: Any, *, store: Store, work: Path, scalars: ScalarLog, purpose: Purpose
+) -> bytes:
+    evolution, last = (
+        evolution_of(spec),
+        work / f"{purpose.artefact}-{CHECKPOINT}" if purpose.label else work / CHECKPOINT,
+    )
+    config = train_config(spec) if purpose.seed is None else replace(train_config(spec), seed=purpose.seed)
     resume = last.read_bytes() if last.exists() else None
     checkpoint = resume
     store.jobs.set_progress(job_id, Progress(phase="training", done=0, total=config.epochs))
@@ -214,25 +240,26 @@ def _train(job_id: str, spec: JobSpec, trainer: Any, *, store: Store, work: Path
         report: EpochReport = answer_of(reference)
         checkpoint = report.checkpoint
         write_whole(last, checkpoint, mode=0o600, folder_mode=0o700)
-        _announce(job_id, report, store)
-        scalars.log(report.epoch, training_figures(report))
+        _announce(job_id, report, store, label=purpose.label)
+        scalars.log(report.epoch, training_figures(report, label=purpose.label))
         if store.jobs.stop_requested(job_id):
             raise StopRequestedError(f"stopped after epoch {report.epoch} of {report.epochs}")
     if checkpoint is None:
         raise InvalidRequestError("training ended without an epoch; set supernet.epochs to at least 1")
-    store.jobs.set_artefact(job_id, "supernet", store.files.put(checkpoint))
+    store.jobs.set_artefact(job_id, purpose.artefact, store.files.put(checkpoint))
     last.unlink(missing_ok=True)
     return checkpoint
 
 
-def training_figures(report: EpochReport) -> dict[str, float]:
+def training_figures(report: EpochReport, *, label: str = "") -> dict[str, float]:
     """Return an epoch's figures as a scalar log has them."""
-    losses = {f"training/losses/{name}": value for name, value in report.losses.items()}
-    accuracies = {f"training/accuracies/{name}": value for name, value in report.accuracies.items()}
-    return {**losses, **accuracies, "training/learning_rate": report.learning_rate}
+    under = f"training/{label.replace(', ', '-').replace(' ', '-')}" if label else "training"
+    losses = {f"{under}/losses/{name}": value for name, value in report.losses.items()}
+    accuracies = {f"{under}/accuracies/{name}": value for name, value in report.accuracies.items()}
+    return {**losses, **accuracies, f"{under}/learning_rate": report.learning_rate}
 
 
-def _announce(job_id: str, report: EpochReport, store: Store) -> None:
+def _announce(job_id: str, report: EpochReport, store: Store, *, label: str = "") -> None:
     figures = {
         "epoch": report.epoch,
         "epochs": report.epochs,
@@ -246,11 +273,11 @@ def _announce(job_id: str, report: EpochReport, store: Store) -> None:
     if steps := report.learner.get("trajectory", {}).get("steps"):
         figures["dimensions"] = {"choices": report.learner["trajectory"]["choices"], "step": steps[-1]}
     shown = ", ".join(f"{name} {100 * value:.1f} %" for name, value in report.accuracies.items())
-    store.jobs.append_event(job_id, "epoch", f"epoch {report.epoch} of {report.epochs}: {shown}", figures)
-    store.jobs.set_progress(
-        job_id,
-        Progress(phase="training", done=report.epoch, total=report.epochs, detail=f"{report.seconds:.0f} s an epoch"),
-    )
+    text, detail = f"epoch {report.epoch} of {report.epochs}: {shown}", f"{report.seconds:.0f} s an epoch"
+    if label:  # one of several supernets: its epochs are not the job's
+        text, detail, figures = f"{label}: {text}", f"{label}, {detail}", {"training": label, "figures": figures}
+    store.jobs.append_event(job_id, "epoch", text, figures)
+    store.jobs.set_progress(job_id, Progress(phase="training", done=report.epoch, total=report.epochs, detail=detail))
 
 
 def answer_of(reference: Any) -> Any:

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from edge_agent.records import stable_hash
 from nas_service.errors import InvalidRequestError
+from nas_service.job_compare import Compare, compare_problems
 from nas_service.job_part import Part
 from nas_service.job_parts import (
     DATASETS,
@@ -35,6 +36,7 @@ from nas_service.strict_yaml import load_yaml
 __all__ = [
     "DATASETS",
     "TRANSITIONS",
+    "Compare",
     "Dataset",
     "EvaluatorResources",
     "Finalists",
@@ -54,7 +56,7 @@ __all__ = [
 ]
 
 # What this version runs; the rest of what a job can say is refused by name rather than left undone.
-KINDS_THAT_RUN = ("search", "train", "tune")
+KINDS_THAT_RUN = ("search", "train", "tune", "compare")
 HALVES_TIERS = ("probe", "screen", "rank")  # above these a pair is measured whole, which takes its final weights
 DATASETS_THAT_RUN = ("digits", "fashion_mnist", "cifar10", "cifar100", "imagenet", "folder", "parquet")
 MAX_OBJECTIVES = 4
@@ -107,6 +109,7 @@ class JobSpec(Part):
     finalists: Finalists = Finalists()
     resources: Resources = Resources()
     tune: Tune | None = None
+    compare: Compare | None = None
     logging: Logging = Logging()
     router: Literal["msp", "margin", "entropy", "learned"] = "msp"
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**32)] = 0
@@ -191,17 +194,20 @@ def _unfit_search(spec: JobSpec) -> Iterator[Problem]:
         yield Problem(path="strategy", message="is missing; give {name, evaluations}, or a list of them")
     if not spec.objectives:
         yield Problem(path="objectives", message=f"is missing; a search needs at least one of: {ALLOWED}")
-    yield from _meaningless(spec, "tune")
+    yield from _meaningless(spec, "tune", "compare")
+    if spec.finalists.audit and spec.supernet.epochs is None:
+        message = "is missing; finalists.audit trains pairs alone for as many epochs as the supernet had"
+        yield Problem(path="supernet.epochs", message=message)
 
 
 def _unfit_train(spec: JobSpec) -> Iterator[Problem]:
     if spec.supernet.epochs is None:
         yield Problem(path="supernet.epochs", message="is missing; kind 'train' trains a supernet")
-    yield from _meaningless(spec, "strategy", "objectives", "tune")
+    yield from _meaningless(spec, "strategy", "objectives", "tune", "compare")
 
 
 def _unfit_tune(spec: JobSpec) -> Iterator[Problem]:
-    yield from _meaningless(spec, "strategy", "objectives")
+    yield from _meaningless(spec, "strategy", "objectives", "compare")
     if spec.supernet.tuned is not None:
         yield Problem(path="supernet.tuned", message="means nothing to kind 'tune', which finds hyperparameters itself")
     if spec.resources.trainer != TrainerResources():
@@ -215,11 +221,28 @@ def _unfit_tune(spec: JobSpec) -> Iterator[Problem]:
         yield from tune_problems(spec.supernet, spec.tune)
 
 
+def _unfit_compare(spec: JobSpec) -> Iterator[Problem]:
+    yield from _meaningless(spec, "strategy", "tune")
+    if spec.finalists != Finalists():
+        message = "means nothing to kind 'compare', which finishes no candidate; search with the strategy that won"
+        yield Problem(path="finalists", message=message)
+    if spec.measurement.only is not None:
+        message = "means nothing to kind 'compare': what one strategy would be spared hangs on what others had measured"
+        yield Problem(path="measurement.only", message=message)
+    if not spec.objectives:
+        yield Problem(path="objectives", message=f"is missing; a comparison needs at least one of: {ALLOWED}")
+    if spec.compare is None:
+        yield Problem(path="compare", message="is missing; give {strategies: [NAME, NAME], seeds: 3, evaluations: 30}")
+    else:
+        yield from compare_problems(spec.compare, supernet=spec.supernet, objectives=spec.objectives)
+
+
 # What each kind of job needs, and what means nothing to it.
 _KIND_CHECKS: dict[str, Callable[[JobSpec], Iterator[Problem]]] = {
     "search": _unfit_search,
     "train": _unfit_train,
     "tune": _unfit_tune,
+    "compare": _unfit_compare,
 }
 
 
