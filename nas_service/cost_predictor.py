@@ -26,6 +26,7 @@ FOLDS = 5
 NEAR = 0.1  # an error up to this share of the cost counts as hit
 BAR_TAU = 0.7
 BAR_MAPE = 0.1
+SAME_MAPE = 0.02
 _RIDGE = 1e-3
 _LENGTHS = (2.0, 4.0, 8.0, 16.0)
 _NOISES = (0.02, 0.1, 0.3, 1.0, 10.0)
@@ -53,8 +54,11 @@ class Quality:
 
     @property
     def usable(self) -> bool:
-        """Whether it is good enough to decide by: tau of at least 0.7, a mean error of at most 10 %."""
-        return self.tau >= BAR_TAU and self.mape <= BAR_MAPE
+        """Whether it is good enough to decide by: a mean error of at most 10 %, and tau of at least 0.7.
+
+        Costs that hardly differ have no order worth predicting: a mean error of at most 2 % is good enough, too.
+        """
+        return self.mape <= BAR_MAPE and (self.tau >= BAR_TAU or self.mape <= SAME_MAPE)
 
     def __str__(self) -> str:
         bar = "" if self.usable else f", not used (it needs tau {BAR_TAU:g} and {BAR_MAPE:.0%})"
@@ -156,10 +160,8 @@ def _fit(features: Floats, costs: Floats) -> CostPredictor:
     used = np.asarray(rows.std(axis=0) > _SAME, dtype=np.bool_)
     deviations = rows[:, used].std(axis=0)
     known = rows[:, used] / deviations
-    length, noise = min(
-        ((length, noise) for length in _LENGTHS for noise in _NOISES), key=lambda one: _left_out(known, rest, *one)[1]
-    )
-    inverse, _, spread = _left_out(known, rest, length, noise)
+    length, noise, spread = _chosen(known, rest)
+    inverse = np.linalg.inv(_kernel(known, known, length) + noise * np.eye(len(known)))
     fitted = min(np.count_nonzero(weights), len(costs) // 2)  # what these explain was not left out
     spread *= float(np.sqrt(len(costs) / (len(costs) - fitted)))
     return CostPredictor(
@@ -196,14 +198,25 @@ def _smooth(features: Floats, scale: Floats) -> Floats:
 
 
 def _kernel(a: Floats, b: Floats, length: float) -> Floats:
-    squares = ((a[:, None] - b[None]) ** 2).sum(axis=2)
-    return np.asarray(np.exp(-squares / (2 * length**2)), dtype=np.float64)
+    return np.asarray(np.exp(-_squares(a, b) / (2 * length**2)), dtype=np.float64)
 
 
-def _left_out(known: Floats, rest: Floats, length: float, noise: float) -> tuple[Floats, float, float]:
-    """Return the covariance's inverse, how far off left-out halves are, and the spread that explains it."""
-    inverse = np.linalg.inv(_kernel(known, known, length) + noise * np.eye(len(known)))
-    variance = 1.0 / np.diag(inverse)
-    errors = (inverse @ rest) * variance
-    loss = float((np.minimum(np.abs(errors), _OUTLIER) ** 2).mean())
-    return np.asarray(inverse, dtype=np.float64), loss, float(np.sqrt((errors**2 / variance).mean()))
+def _squares(a: Floats, b: Floats) -> Floats:
+    squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None] - 2 * a @ b.T
+    return np.asarray(np.maximum(squares, 0.0), dtype=np.float64)
+
+
+def _chosen(known: Floats, rest: Floats) -> tuple[float, float, float]:
+    """Return the length and the noise for which left-out halves come out best, and the spread that explains those."""
+    squares = _squares(known, known)
+    best, loss = (_LENGTHS[0], _NOISES[0], 0.0), np.inf
+    for length in _LENGTHS:
+        values, vectors = np.linalg.eigh(np.exp(-squares / (2 * length**2)))
+        for noise in _NOISES:
+            inverse = (vectors / (np.maximum(values, 0.0) + noise)) @ vectors.T
+            variance = 1.0 / np.diag(inverse)
+            errors = (inverse @ rest) * variance
+            found = float((np.minimum(np.abs(errors), _OUTLIER) ** 2).mean())
+            if found < loss:
+                best, loss = (length, noise, float(np.sqrt((errors**2 / variance).mean()))), found
+    return best

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from nas_service.cost_predictor import LEAST_HALVES, CostPredictor, Quality, cross_validated, fitted_predictor
@@ -32,9 +33,13 @@ class Foresight:
     """Learns from measured halves; fitted anew at milestones, to the halves up to there, in the order they came.
 
     What it says is therefore a function of what it was told, and a search that is resumed decides as before.
+
+    Args:
+        quantities: What is needed of a half; unless all of it can be predicted, nothing is.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, quantities: Collection[str] = QUANTITIES) -> None:
+        self._quantities = [name for name in QUANTITIES if name in quantities]
         self._known: dict[str, tuple[HalfStructure, HalfCost]] = {}
         self._fits: dict[str, tuple[CostPredictor, Quality]] = {}
         self._fitted_at = 0
@@ -58,7 +63,7 @@ class Foresight:
         if (cost := self.measured(key)) is not None:
             return Foreseen(cost=cost, least=cost, measured=True)
         self._refresh()
-        if not self._fits or not all(quality.usable for _, quality in self._fits.values()):
+        if len(self._fits) < len(self._quantities) or not all(q.usable for _, q in self._fits.values()):
             return None
         cost = least = HalfCost()
         for name, (predictor, _) in self._fits.items():
@@ -74,7 +79,7 @@ class Foresight:
         self._fitted_at = due
         learnt = list(self._known.values())[:due]
         self._fits = {}
-        for name in QUANTITIES:
+        for name in self._quantities:
             found = [(half, value) for half, cost in learnt if (value := getattr(cost, name)) is not None and value > 0]
             if len(found) >= LEAST_HALVES:
                 halves, costs = [half for half, _ in found], [value for _, value in found]

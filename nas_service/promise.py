@@ -36,5 +36,5 @@ def can_touch(optimistic: ArrayLike, front: ArrayLike, *, gain: float = LEAST_GA
         return True
     ideal, nadir = bounds(best)
     margin = gain * (nadir - ideal)
-    beaten = (best[None] <= points[:, None] + margin).all(axis=2).any(axis=1)
-    return bool((~beaten).any())
+    no_worse = np.all(best[None] <= points[:, None] + margin, axis=2)
+    return not bool(np.all(np.any(no_worse, axis=1)))

@@ -13,7 +13,7 @@ from cluster.benchmarks.halves import MeasuredHalf, measured_halves
 from cluster.benchmarks.row import Row
 from cluster.benchmarks.table import pair_curve, pairs
 from edge_agent.records import Half
-from nas_service.choice_space import ChoiceSpace
+from nas_service.choice_space import ChoiceSpace, Point
 from nas_service.cost_predictor import fitted_predictor, quality_of
 from nas_service.curve import Curve
 from nas_service.foresight import Foreseen, Foresight
@@ -104,7 +104,7 @@ class _Board:
     def search(self, seed: int, *, frugal: bool) -> Spent:
         """Return what one search measured and found."""
         searcher = make_searcher("auto", self._space, objectives=OBJECTIVES, seed=seed, budget=CANDIDATES)
-        foresight, asked, front, told = Foresight(), set[str](), np.empty((0, 2)), 0
+        foresight, asked, front, told = Foresight(quantities=OBJECTIVES[1:]), set[str](), np.empty((0, 2)), 0
         while told < CANDIDATES and (batch := searcher.ask(BATCH)):
             answers = []
             for x in batch:
@@ -126,7 +126,7 @@ class _Board:
         known = [name for name in asked if foresight.measured(name) is not None]
         return Spent(measured=len(known), distinct=len(asked), candidates=told, points=front)
 
-    def _pair(self, x: dict[str, object]) -> tuple[MeasuredHalf, MeasuredHalf]:
+    def _pair(self, x: Point) -> tuple[MeasuredHalf, MeasuredHalf]:
         shape = [len(values) for values in self._space.choices.values()]
         index = int(np.ravel_multi_index(self._space.encode(x), shape))
         little, big = divmod(index, len(self._halves["big"]))

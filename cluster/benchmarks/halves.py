@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 from rich.console import Console
@@ -120,7 +121,7 @@ def _text(layers: tuple[LayerRecord, ...]) -> str:
 def _layers(text: str) -> tuple[LayerRecord, ...]:
     records = []
     for word in text.split():
-        operation, *numbers, activation = _LAYER.fullmatch(word).groups()  # type: ignore[union-attr]
+        operation, *numbers, activation = cast(tuple[Any, ...], _LAYER.fullmatch(word).groups())  # type: ignore[union-attr]
         reads, writes, kernel, stride, size, groups = map(int, numbers)
         records.append(
             LayerRecord(
@@ -154,7 +155,7 @@ def main(rounds: int, *, only: str = "") -> None:
     """Measure every half so many times more, and keep the table up to date all along."""
     known = {(row.origin, row.structure.half): row for row in (measured_halves() if FILE.is_file() else [])}
     order = [(o, p, h) for o, p, halves in _pairs() for h in halves if o.startswith(only)]
-    np.random.default_rng().shuffle(order)  # type: ignore[arg-type]
+    np.random.default_rng().shuffle(order)
     order.sort(key=lambda one: known[one[0], one[2]].rounds if (one[0], one[2]) in known else 0)
     for _ in range(rounds):
         for origin, plan, half in track(order, description="halves", console=Console(stderr=True)):

@@ -94,7 +94,7 @@ TABLES = {"cells": cells, "stages": stages, "pairs": pairs}
 
 def pair_halves() -> tuple[list[NetworkPlan], list[NetworkPlan]]:
     """The littles and the bigs of `pairs`; the pair of the i-th and the j-th is its point i * len(bigs) + j."""
-    littles, bigs = ([staged(row) for row in half.to_dict("records")] for half in _pair_frames())
+    littles, bigs = ([staged(row) for row in half] for half in _pair_rows())
     return littles, bigs
 
 

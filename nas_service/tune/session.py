@@ -221,7 +221,7 @@ class SearchSession:
         if self._thrift is None or self._measurer is None:
             return
         keys = self._measurement_keys(candidate)
-        costs: dict[str, dict[str, HalfCost]] = {}
+        costs: dict[str, dict[Half, HalfCost]] = {}
         for key, state in self._measurer.poll(sorted(keys)).items():
             if state.state is RequestStatus.DONE and state.result is not None:
                 board_class, half = keys[key]

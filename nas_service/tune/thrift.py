@@ -18,7 +18,7 @@ from nas_service.valuation import Point, told_points
 
 HALVES: tuple[Half, ...] = ("little", "big")
 
-Costs = Mapping[str, Mapping[str, HalfCost]]
+Costs = Mapping[str, Mapping[Half, HalfCost]]
 """Cost by half by board class."""
 
 
@@ -32,7 +32,7 @@ class Thrift:
 
     def __init__(self, spec: JobSpec, *, space: PairSpace) -> None:
         self._spec, self._space = spec, space
-        self._foresight = {board_class: Foresight() for board_class in spec.board_classes()}
+        self._foresight = {c: Foresight(quantities=_needed(spec, c)) for c in spec.board_classes()}
         self._front: list[tuple[float, ...]] = []
 
     def qualities(self) -> dict[str, dict[str, Quality]]:
@@ -69,7 +69,8 @@ class Thrift:
             beliefs[board_class] = {half: belief for half, belief in found.items() if belief is not None}
         if all(belief.measured for found in beliefs.values() for belief in found.values()):
             return None
-        lucky = self._points(candidate, {c: {h: b.least for h, b in found.items()} for c, found in beliefs.items()})
+        least = {c: {h: b.least for h, b in found.items()} for c, found in beliefs.items()}
+        lucky = self._points(candidate, least)
         if lucky and can_touch(self._rows(lucky), self._front):
             return None
         expected = {c: {h: b.cost for h, b in found.items()} for c, found in beliefs.items()}
@@ -87,6 +88,14 @@ class Thrift:
             coupling=str(candidate.architecture["coupling"]),
             curve=Curve.from_bytes(candidate.curve),
             costs=candidate.costs,
-            boards=costs,
+            boards={
+                board_class: {str(half): cost for half, cost in found.items()} for board_class, found in costs.items()
+            },
         )
         return told_points(priced, self._spec.objectives, self._spec.constraints)
+
+
+def _needed(spec: JobSpec, board_class: str) -> set[str]:
+    """Return the quantities of halves that the job's objectives and constraints on a class are made of."""
+    named = (*spec.parsed_objectives(), *spec.parsed_constraints())
+    return {one.name.removeprefix("worst_") for one in named if one.board_class == board_class}

@@ -58,8 +58,10 @@ def test_cross_validation_tells_a_law_from_noise():
     assert "not used (it needs tau 0.7 and 10%)" in str(noise)
 
 
-def test_costs_that_are_all_equal_tell_no_order():
-    assert quality_of(np.ones(5), np.ones(5)) == Quality(halves=5, within=1.0, mape=0.0, tau=0.0)
+def test_costs_that_are_all_equal_have_no_order_and_need_none():
+    quality = quality_of(np.ones(5), np.ones(5))
+    assert quality == Quality(halves=5, within=1.0, mape=0.0, tau=0.0)
+    assert quality.usable
 
 
 @pytest.mark.parametrize(
