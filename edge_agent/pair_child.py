@@ -67,7 +67,7 @@ def measure_pair(job: dict[str, Any], *, stages: StageTalk, import_runtime: Call
     header = PackHeader.from_json((folder / HEADER).read_bytes(), where=HEADER)
     stream, buffer = _ready(folder)
     phases_s["import"] = import_runtime()
-    from edge_agent.runtime import Normaliser
+    from edge_agent.normaliser import Normaliser
 
     normalise = Normaliser(header.input)
     tensors = [normalise(image) for image in stream.images]

@@ -9,15 +9,20 @@ from __future__ import annotations
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from edge_agent.bound import BoundPair
 from edge_agent.errors import BundleError
+from edge_agent.normaliser import Normaliser
 
 PARITY_ARRAYS = ("images", "little_logits", "big_logits", "scores", "routes")
 _MAX_UNPACKED_BYTES = 256 << 20
+_TOLERANCE = {"fp32": 1e-3, "int8": 1e-1}
+_MAX_MISMATCH_SHARE = 0.005
+_TIE = 1e-5  # scores this close to the threshold may fall on either side of it on another processor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +50,18 @@ class ParityReport:
     route_mismatches: int
     label_mismatches: int
 
+    def check(self, expected: ParityInputs, *, precision: Literal["fp32", "int8"]) -> None:
+        """Raise BundleError if logits differ beyond rounding, or routes or labels for more than 0.5 % of the inputs."""
+        largest = max(float(np.abs(logits).max()) for logits in (expected.little_logits, expected.big_logits))
+        allowed = _TOLERANCE[precision] * max(1.0, largest)
+        mismatches = max(self.route_mismatches, self.label_mismatches)
+        if not self.max_abs_error <= allowed or mismatches > _MAX_MISMATCH_SHARE * self.n:
+            raise BundleError(
+                f"parity failed on {self.n} inputs: logits differ by {self.max_abs_error:.2g} (allowed {allowed:.2g}), "
+                f"{self.route_mismatches} routes and {self.label_mismatches} labels differ; this machine's onnxruntime "
+                "computes another thing than the exporter did: install another version, or export the pair again"
+            )
+
 
 def load_parity(path: Path) -> ParityInputs:
     """Return the arrays of a parity.npz; pickles and archives that unpack beyond 256 MiB are refused."""
@@ -59,3 +76,33 @@ def load_parity(path: Path) -> ParityInputs:
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise BundleError(f"{path.name} cannot be read: {error}; get the bundle again") from None
     return ParityInputs(**content)
+
+
+def compare(
+    pair: BoundPair, expected: ParityInputs, *, normalise: Normaliser, thresholds: npt.NDArray[np.float64]
+) -> ParityReport:
+    """Run both halves on every input and count what comes out otherwise than in the cluster.
+
+    Args:
+        pair: The pair, whose memory nobody else uses meanwhile.
+        expected: Inputs and what the cluster computed.
+        normalise: From an image to the network's input.
+        thresholds: Those of the point that the expected routes are of, float64 (classes,).
+    """
+    pair.set_thresholds(thresholds)
+    error, routes, labels = 0.0, 0, 0
+    for index, image in enumerate(expected.images):
+        normalise(image, out=pair.image)
+        escalates = not pair.look()[1] >= 0
+        pair.escalate()
+        little, big = pair.little_logits, pair.big_logits
+        want_little, want_big = expected.little_logits[index], expected.big_logits[index]
+        errors = [error, np.abs(little - want_little).max(), np.abs(big - want_big).max()]
+        error = float(np.max(errors))  # unlike max, keeps what is no number
+        is_tie = abs(float(expected.scores[index]) - thresholds[little.argmax()]) <= _TIE
+        routes += escalates != bool(expected.routes[index]) and not is_tie
+        want = want_big if expected.routes[index] else want_little
+        labels += (big if escalates else little).argmax() != want.argmax()
+    return ParityReport(
+        n=len(expected.images), max_abs_error=error, route_mismatches=int(routes), label_mismatches=int(labels)
+    )

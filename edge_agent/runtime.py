@@ -5,14 +5,18 @@
 
 The little net runs always, the big one only for images whose score is below the operating point's threshold. With
 `drift=True` the share of such images is watched, and while it is not what the operating point promised, every image
-goes to the big one (see edge_agent.drift). The bundle's files are described in edge_agent.bundle and
-edge_agent.records.Manifest, `parity.npz` in edge_agent.parity.
+goes to the big one (see edge_agent.drift). `hold` keeps that share, or the mean latency, where it is wanted (see
+edge_agent.controller). The bundle's files are described in edge_agent.bundle and edge_agent.records.Manifest.
+
+A Pair may be called from several threads: calls wait for each other, so each sees one state. Threads that shall predict
+at the same time need a Pair each.
 """
 
 from __future__ import annotations
 
+import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,66 +24,19 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
+from edge_agent.bound import BoundPair
 from edge_agent.bundle import Bundle
+from edge_agent.controller import Controller, LatencyController, RateController
+from edge_agent.coupled import thresholds_of
 from edge_agent.drift import Band, DriftMonitor, Fallback
-from edge_agent.errors import BundleError, WrongImageError
-from edge_agent.parity import ParityInputs, ParityReport, load_parity
+from edge_agent.errors import BadUsageError, BundleError, EdgeError, ModelRefusedError
+from edge_agent.normaliser import Image, Normaliser
+from edge_agent.parity import ParityReport, compare, load_parity
+from edge_agent.prediction import Prediction, softmax
 from edge_agent.records import InputSpec, OperatingPoint
+from edge_agent.usage import Usage, UsageCounter
 
-Image = npt.NDArray[np.uint8]
-Tensor = npt.NDArray[np.float32]
-
-_TOLERANCE = {"fp32": 1e-3, "int8": 1e-1}
-_MAX_MISMATCH_SHARE = 0.005
-_TIE = 1e-5  # scores this close to the threshold may fall on either side of it on another processor
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What a pair says about one image. `score` is the router's; `latency_ms` includes normalising."""
-
-    label: str
-    probabilities: Tensor
-    route: Literal["little", "big"]
-    score: float
-    latency_ms: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-able dict."""
-        return {
-            "label": self.label,
-            "probabilities": [float(value) for value in self.probabilities],
-            "route": self.route,
-            "score": self.score,
-            "latency_ms": self.latency_ms,
-        }
-
-
-class Normaliser:
-    """uint8 (H, W, C) to float32 (1, C, H, W), `(x / 255 - mean) / std` by channel, by a table of the 256 values."""
-
-    def __init__(self, spec: InputSpec) -> None:
-        """Make the tables."""
-        values = np.arange(256, dtype=np.float32) / np.float32(255)
-        mean, std = (np.asarray(v, dtype=np.float32)[:, None] for v in (spec.mean, spec.std))
-        self._tables = ((values[None] - mean) / std).astype(np.float32)
-        self._shape = (spec.height, spec.width, spec.channels)
-
-    def __call__(self, image: Image) -> Tensor:
-        """Return the network's input; a (H, W) image is taken as one channel."""
-        if image.ndim == 2:
-            image = image[:, :, None]
-        if image.dtype != np.uint8 or image.shape != self._shape:
-            raise WrongImageError(
-                f"image is {image.dtype} {image.shape} but must be uint8 {self._shape}, (height, width, channels), "
-                "with values from 0 to 255; resize or convert it"
-            )
-        height, width, channels = self._shape
-        out = np.empty((1, channels, height, width), dtype=np.float32)
-        planes = np.ascontiguousarray(image.transpose(2, 0, 1))
-        for channel in range(channels):
-            np.take(self._tables[channel], planes[channel], out=out[0, channel], mode="clip")
-        return out
+__all__ = ["Pair", "Prediction"]
 
 
 class Pair:
@@ -90,14 +47,17 @@ class Pair:
     ) -> None:
         """Open both sessions of a verified bundle; `load` is the usual way in."""
         self._bundle = bundle
+        self._lock = threading.Lock()
         self._watches_drift, self._fallback = drift, Fallback()
+        self._target: dict[str, float] = {}
         self._variant = bundle.variant(precision)
         self._classes = bundle.manifest.classes
         self._normalise = Normaliser(bundle.manifest.input)
-        self._little = _session(bundle.root / self._variant.little, threads=threads)
-        self._big = _session(bundle.root / self._variant.big, threads=threads)
-        self._big_inputs = [value.name for value in self._big.get_inputs()]
-        self._little_outputs = _wired(self._little, self._big_inputs)
+        self._usage = UsageCounter(self._classes)
+        self._sessions = tuple(
+            _session(bundle.root / name, threads=threads) for name in (self._variant.little, self._variant.big)
+        )
+        self._bound: BoundPair | None = self._bind()
         self.use(None)
 
     @classmethod
@@ -147,6 +107,11 @@ class Pair:
         return self._classes
 
     @property
+    def input(self) -> InputSpec:
+        """Size and channels of the images that `predict` takes."""
+        return self._bundle.manifest.input
+
+    @property
     def drift(self) -> DriftMonitor | None:
         """The monitor of the escalation rate: its `drift` is `none`, `low` or `high`. None if it was not asked for.
 
@@ -154,33 +119,96 @@ class Pair:
         """
         return self._monitor
 
+    @property
+    def held(self) -> Controller | None:
+        """What holds the target that `hold` set; None without one."""
+        return self._controller
+
+    @property
+    def usage(self) -> Usage:
+        """Counts and latencies since the pair was loaded."""
+        with self._lock:
+            return self._usage.read()
+
     def use(self, operating_point: str | None) -> None:
         """Switch to another operating point (None: the bundle's default); takes effect with the next prediction.
 
-        A drift monitor starts again, because each operating point has a rate of its own.
+        A drift monitor and a held target start again, because each operating point has scores and a rate of its own.
+
+        Raises:
+            BundleError: If the bundle lacks it. What was in use stays in use.
+            BadUsageError: If a target is held and the point has no threshold to hold it by.
         """
         point = self._bundle.operating_point(operating_point, variant=self._variant)
-        self._thresholds = _thresholds(point, classes=len(self._classes))
-        self._monitor = _monitor(point) if self._watches_drift else None
-        self._point = point
+        thresholds = self._thresholds_at(point)
+        monitor = _monitor(point) if self._watches_drift else None
+        controller = _controller(point, **self._target)
+        with self._lock:
+            self._open().set_thresholds(thresholds)
+            self._point, self._monitor, self._controller = point, monitor, controller
+
+    def hold(self, *, escalation_rate: float | None = None, latency_ms: float | None = None) -> None:
+        """Hold a share of escalated images, or keep the mean latency within a budget, by moving the threshold.
+
+        The drift monitor goes on watching, but its fallback is suspended: what is held comes first. See
+        edge_agent.controller for how closely it is held.
+
+        Args:
+            escalation_rate: Share of images to escalate, in [0, 1].
+            latency_ms: Mean milliseconds per image that are not to be exceeded, > 0. What the operating point does not
+                escalate is not escalated either.
+
+        Raises:
+            BadUsageError: If not exactly one is given, one is out of range, or the operating point has no threshold.
+        """
+        given = {"escalation_rate": escalation_rate, "latency_ms": latency_ms}
+        target = {name: value for name, value in given.items() if value is not None}
+        if len(target) != 1:
+            raise BadUsageError("give either escalation_rate or latency_ms to hold; `release` ends holding")
+        controller = _controller(self._point, **target)
+        with self._lock:
+            self._target, self._controller = target, controller
+
+    def release(self) -> None:
+        """Let the operating point's threshold decide again."""
+        with self._lock:
+            self._target, self._controller = {}, None
 
     def predict(self, image: Image) -> Prediction:
         """Return what the pair says about one image, uint8 (H, W, C).
 
         Raises:
-            ValueError: If the image has another type or size than the bundle's input.
+            WrongImageError: A ValueError: the image has another type or size than the bundle's input.
+            EdgeError: If the pair was closed.
         """
-        begin = time.perf_counter_ns()
-        values = self._run_little(self._normalise(image))
-        logits, score = values["little_logits"][0], float(values["score"].item())
-        escalate = self._escalates(not score >= self._thresholds[logits.argmax()])
-        if escalate:
-            logits = self._run_big(values)
-        probabilities = np.exp(logits - logits.max())
-        probabilities /= probabilities.sum()
-        label = self._classes[int(probabilities.argmax())]
-        latency_ms = (time.perf_counter_ns() - begin) / 1e6
-        return Prediction(label, probabilities, "big" if escalate else "little", score, latency_ms)
+        with self._lock:
+            begin = time.perf_counter_ns()
+            pair = self._open()
+            self._normalise(image, out=pair.image)
+            score, lead = pair.look()
+            wanted = not lead >= 0  # what is no number asks for the big
+            escalated = self._decide(lead) if self._controller or self._monitor else wanted
+            middle = time.perf_counter_ns()
+            if escalated:
+                pair.escalate()
+            top, probabilities = softmax(pair.big_logits if escalated else pair.little_logits)
+            end = time.perf_counter_ns()
+            latency_ms = (end - begin) / 1e6
+            self._usage.add(top, escalated=escalated, wanted=wanted, latency_ms=latency_ms)
+            if self._controller:
+                self._controller.spent((middle - begin) / 1e6, (end - middle) / 1e6 if escalated else None)
+        return Prediction(self._classes[top], probabilities, "big" if escalated else "little", score, latency_ms)
+
+    def predict_stream(self, images: Iterable[Image]) -> Iterator[Prediction]:
+        """Yield what the pair says about each image, as they come: nothing is read ahead.
+
+        Operating point and target may be changed between two predictions.
+
+        Raises:
+            WrongImageError: As `predict`; the stream ends there.
+        """
+        for image in images:
+            yield self.predict(image)
 
     def verify_parity(self) -> ParityReport:
         """Return how this board's outputs compare with the cluster's, at the default operating point.
@@ -189,21 +217,15 @@ class Pair:
             BundleError: If logits differ beyond rounding, or routes or labels for more than 0.5 % of the inputs.
         """
         expected = load_parity(self._bundle.root / self._variant.parity)
-        report = self._compare(expected)
-        logits = np.concatenate([expected.little_logits, expected.big_logits])
-        allowed = _TOLERANCE[self._variant.precision] * max(1.0, float(np.abs(logits).max()))
-        mismatches = max(report.route_mismatches, report.label_mismatches)
-        if not report.max_abs_error <= allowed or mismatches > _MAX_MISMATCH_SHARE * report.n:
-            raise BundleError(
-                f"parity failed on {report.n} inputs: logits differ by {report.max_abs_error:.2g} (allowed "
-                f"{allowed:.2g}), {report.route_mismatches} routes and {report.label_mismatches} labels differ; this "
-                f"onnxruntime {onnxruntime.__version__} computes another thing than the exporter did"
-            )
+        thresholds = self._thresholds_at(self._bundle.operating_point(None, variant=self._variant))
+        report = compare(self._bind(), expected, normalise=self._normalise, thresholds=thresholds)
+        report.check(expected, precision=self.precision)
         return report
 
     def close(self) -> None:
         """Give sessions and unpacked files back; the pair cannot predict any more."""
-        self._little = self._big = None
+        with self._lock:
+            self._bound, self._sessions = None, ()
         self._bundle.close()
 
     def __enter__(self) -> Pair:
@@ -212,40 +234,35 @@ class Pair:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _escalates(self, wants_escalation: bool) -> bool:
-        """Return whether to run the big, where the threshold says `wants_escalation`."""
-        if self._monitor is None:
-            return wants_escalation
-        return self._fallback.escalates(self._monitor.observe(wants_escalation), wants_escalation=wants_escalation)
+    def _decide(self, lead: float) -> bool:
+        """Return whether to run the big, where something else than the threshold may say so."""
+        wants = not lead >= 0
+        drift = self._monitor.observe(wants) if self._monitor else "none"
+        if self._controller:
+            return self._controller.decide(lead)
+        return self._fallback.escalates(drift, wants_escalation=wants)
 
-    def _run_little(self, tensor: Tensor) -> dict[str, Tensor]:
-        outputs = self._little.run(self._little_outputs, {"image": tensor})
-        values = dict(zip(self._little_outputs, outputs, strict=True))
-        values["image"], values["little_logits"] = tensor, values["logits"]
-        return values
+    def _open(self) -> BoundPair:
+        if self._bound is None:
+            raise EdgeError("this pair was closed; load its bundle again")
+        return self._bound
 
-    def _run_big(self, values: dict[str, Tensor]) -> Tensor:
-        logits: Tensor = self._big.run(("logits",), {name: values[name] for name in self._big_inputs})[0][0]
-        return logits
+    def _bind(self) -> BoundPair:
+        """Return the sessions over memory of their own."""
+        if not self._sessions:
+            raise EdgeError("this pair was closed; load its bundle again")
+        little, big = self._sessions
+        shape = (1, self.input.channels, self.input.height, self.input.width)
+        try:
+            return BoundPair(little, big, input_shape=shape, classes=len(self._classes))
+        except ModelRefusedError as error:
+            raise BundleError(str(error)) from None
 
-    def _compare(self, expected: ParityInputs) -> ParityReport:
-        point = self._bundle.operating_point(None, variant=self._variant)
-        thresholds = _thresholds(point, classes=len(self._classes))
-        error, routes, labels = 0.0, 0, 0
-        for index, image in enumerate(expected.images):
-            values = self._run_little(self._normalise(image))
-            little, big = values["little_logits"][0], self._run_big(values)
-            want_little, want_big = expected.little_logits[index], expected.big_logits[index]
-            error = max(error, float(np.abs(little - want_little).max()), float(np.abs(big - want_big).max()))
-            threshold = thresholds[little.argmax()]
-            escalate = not float(values["score"].item()) >= threshold
-            is_tie = abs(float(expected.scores[index]) - threshold) <= _TIE
-            routes += escalate != bool(expected.routes[index]) and not is_tie
-            want = want_big if expected.routes[index] else want_little
-            labels += (big if escalate else little).argmax() != want.argmax()
-        return ParityReport(
-            n=len(expected.images), max_abs_error=error, route_mismatches=int(routes), label_mismatches=int(labels)
-        )
+    def _thresholds_at(self, point: OperatingPoint) -> npt.NDArray[np.float64]:
+        try:
+            return thresholds_of(point.threshold, classes=len(self._classes))
+        except ModelRefusedError as error:
+            raise BundleError(f"operating point {point.name!r}: {error}; get the bundle again") from None
 
 
 def _session(path: Path, *, threads: int) -> Any:
@@ -260,18 +277,6 @@ def _session(path: Path, *, threads: int) -> Any:
         raise BundleError(f"onnxruntime {onnxruntime.__version__} cannot load {path.name}: {error}") from None
 
 
-def _wired(little: Any, big_inputs: list[str]) -> tuple[str, ...]:
-    """Return the little's outputs to ask for: logits, score, and what the big takes from it."""
-    have = {value.name for value in little.get_outputs()}
-    carries = [name for name in big_inputs if name not in ("image", "little_logits")]
-    wanted = ("logits", "score", *carries)
-    if missing := [
-        name for name in wanted if name not in have or not (name in wanted[:2] or name.startswith("carry_"))
-    ]:
-        raise BundleError(f"little.onnx does not give {', '.join(missing)}; its outputs are {', '.join(sorted(have))}")
-    return wanted
-
-
 def _monitor(point: OperatingPoint) -> DriftMonitor:
     promised = point.calibration
     if promised.n is None:
@@ -282,13 +287,20 @@ def _monitor(point: OperatingPoint) -> DriftMonitor:
     return DriftMonitor(Band.around(promised.escalation_rate, calibration_n=promised.n))
 
 
-def _thresholds(point: OperatingPoint, *, classes: int) -> npt.NDArray[np.float64]:
-    """Return the threshold for each class that the little may predict, shape (classes,)."""
+def _controller(
+    point: OperatingPoint, *, escalation_rate: float | None = None, latency_ms: float | None = None
+) -> Controller | None:
+    """Return what holds a target from an operating point on, None if there is no target."""
+    if escalation_rate is None and latency_ms is None:
+        return None
     if point.threshold in ("never", "always"):
-        return np.full(classes, -np.inf if point.threshold == "never" else np.inf)
-    values = np.asarray(point.threshold, dtype=np.float64).reshape(-1)
-    if len(values) not in (1, classes):
-        raise BundleError(
-            f"operating point {point.name!r} has {len(values)} thresholds but the bundle {classes} classes"
+        raise BadUsageError(
+            f"operating point {point.name!r} has no threshold that could be moved to hold a target; use another one"
         )
-    return np.broadcast_to(values, (classes,))
+    try:
+        if escalation_rate is not None:
+            return RateController(escalation_rate)
+        assert latency_ms is not None
+        return LatencyController(latency_ms)
+    except ValueError as error:
+        raise BadUsageError(str(error)) from None

@@ -41,10 +41,17 @@ def expected_outputs(images: np.ndarray, *, little: bytes, big: bytes) -> dict[s
     }
 
 
-def make_bundle(folder: Path, *, size: int = 8, n: int = 16, change: dict[str, bytes] | None = None) -> Manifest:
+def make_bundle(
+    folder: Path,
+    *,
+    size: int = 8,
+    n: int = 16,
+    change: dict[str, bytes] | None = None,
+    models: dict[str, bytes] | None = None,
+) -> Manifest:
     """Write a bundle whose default point `half` escalates about half of its parity images.
 
-    `change` replaces the content of files after the manifest was made.
+    `change` replaces the content of files after the manifest was made, `models` before.
     """
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (n, size, size, 3), dtype=np.uint8)
@@ -55,7 +62,7 @@ def make_bundle(folder: Path, *, size: int = 8, n: int = 16, change: dict[str, b
     arrays["routes"] = (arrays["scores"] < threshold).astype(np.uint8)
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
-    files = {"little.onnx": little, "big.onnx": big, "parity.npz": buffer.getvalue()}
+    files = {"little.onnx": little, "big.onnx": big, "parity.npz": buffer.getvalue(), **(models or {})}
     points = (point("half", threshold), point("never", "never"), point("always", "always"))
     manifest = Manifest(
         candidate="c1",

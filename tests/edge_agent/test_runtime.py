@@ -195,7 +195,8 @@ def test_the_runtime_costs_little_over_the_bare_sessions(tmp_path: Path) -> None
     image = load_parity(tmp_path / "bundle" / "parity.npz").images[0]
     tensor = normalised(image)
     with Pair.load(tmp_path / "bundle", operating_point="always") as pair:
-        little, big, outputs = pair._little, pair._big, list(pair._little_outputs)
+        little, big = pair._sessions
+        outputs = ["logits", "score", "carry_stem"]
 
         def bare() -> None:
             logits, _, carry = little.run(outputs, {"image": tensor})
