@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import stat
+import struct
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +19,8 @@ MANIFEST_NAME = "bundle.json"
 _MAX_MANIFEST_BYTES = 4 << 20
 _MAX_BUNDLE_BYTES = 1 << 30
 _COPY_BYTES = 1 << 20
+# What zipfile raises for damaged, encrypted, or unknown content.
+_ZIP_FAULTS = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError, struct.error)
 
 
 class Bundle:
@@ -105,13 +109,18 @@ def _check_file(path: Path, file: BundleFile) -> None:
 
 def _unpack(path: Path, root: Path) -> None:
     """Unpack the manifest and exactly the files that it lists; a member's own path is never used."""
-    with zipfile.ZipFile(path) as archive:
-        _unpack_member(archive, MANIFEST_NAME, root, limit_bytes=_MAX_MANIFEST_BYTES)
-        manifest = _manifest(root)
-        if sum(file.size_bytes for file in manifest.files) > _MAX_BUNDLE_BYTES:
-            raise BundleError(f"bundle unpacks to more than {_MAX_BUNDLE_BYTES} bytes")
-        for file in manifest.files:
-            _unpack_member(archive, file.name, root, limit_bytes=file.size_bytes)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _unpack_member(archive, MANIFEST_NAME, root, limit_bytes=_MAX_MANIFEST_BYTES)
+            manifest = _manifest(root)
+            if sum(file.size_bytes for file in manifest.files) > _MAX_BUNDLE_BYTES:
+                raise BundleError(f"bundle unpacks to more than {_MAX_BUNDLE_BYTES} bytes")
+            for file in manifest.files:
+                _unpack_member(archive, file.name, root, limit_bytes=file.size_bytes)
+    except RecordError:
+        raise
+    except _ZIP_FAULTS as error:
+        raise BundleError(f"bundle {path} cannot be unpacked ({error}); get it again with `nas get`") from None
 
 
 def _unpack_member(archive: zipfile.ZipFile, name: str, root: Path, *, limit_bytes: int) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from edge_agent import __version__
-from edge_agent.errors import BadUsageError, EdgeError
+from edge_agent.errors import BadUsageError, EdgeError, WrongImageError
 from edge_agent.home import DEFAULT_HOME, HOME_VARIABLE, Home
 from edge_agent.inference import PROVIDERS
 from edge_agent.tiers import TIERS
@@ -150,7 +150,10 @@ def _predict(options: argparse.Namespace) -> int:
 
     with Pair.load(options.path, options.operating_point, precision=options.precision, drift=options.drift) as pair:
         for path in options.images:
-            prediction = pair.predict(read_image(path))
+            try:
+                prediction = pair.predict(read_image(path))
+            except WrongImageError as error:
+                raise WrongImageError(f"{path}: {error}") from None
             row: dict[str, Any] = {"image": path, **prediction.to_dict()}
             if options.json:
                 print(json.dumps(row))

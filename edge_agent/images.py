@@ -12,6 +12,8 @@ from edge_agent.errors import EdgeError
 
 _HEADER = re.compile(rb"(P[56])(?:\s+|#[^\n]*\n)+(\d+)(?:\s+|#[^\n]*\n)+(\d+)(?:\s+|#[^\n]*\n)+(\d+)\s")
 
+_DEEP_MODES = ("I", "F")
+
 
 def read_image(path: str | Path) -> npt.NDArray[np.uint8]:
     """Return the image, shape (H, W, C).
@@ -22,12 +24,14 @@ def read_image(path: str | Path) -> npt.NDArray[np.uint8]:
     path = Path(path)
     try:
         if path.suffix.lower() == ".npy":
-            image = np.load(path, allow_pickle=False)
+            image = _read_npy(path)
         elif path.suffix.lower() in (".ppm", ".pgm"):
             image = parse_netpbm(path.read_bytes())
         else:
             image = _read_with_pillow(path)
-    except (OSError, ValueError, EOFError) as error:
+    except OSError as error:
+        raise EdgeError(f"cannot read image {path}: {error.strerror or error}") from None
+    except (ValueError, EOFError, SyntaxError, MemoryError) as error:  # Pillow's word for a broken PNG is SyntaxError
         raise EdgeError(f"cannot read image {path}: {error}") from None
     if image.ndim == 2:
         image = image[:, :, None]
@@ -49,6 +53,14 @@ def parse_netpbm(data: bytes) -> npt.NDArray[np.uint8]:
     return np.frombuffer(data, dtype=np.uint8, count=size, offset=header.end()).reshape(height, width, channels)
 
 
+def _read_npy(path: Path) -> npt.NDArray[np.uint8]:
+    """Return the array of a file, mapped first, so that a header cannot ask for more memory than the file has bytes."""
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not isinstance(array, np.ndarray):
+        raise ValueError("it is a zip of arrays (.npz); save one array with numpy.save")
+    return np.array(array)
+
+
 def _read_with_pillow(path: Path) -> npt.NDArray[np.uint8]:
     try:
         from PIL import Image
@@ -56,5 +68,12 @@ def _read_with_pillow(path: Path) -> npt.NDArray[np.uint8]:
         raise EdgeError(
             f"{path} needs Pillow: `pip install 'biglittle-nas[image]'`, or give .npy, .ppm or .pgm"
         ) from None
-    with Image.open(path) as image:
-        return np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))
+    try:
+        with Image.open(path) as image:
+            if image.mode in _DEEP_MODES or image.mode.startswith("I;16"):
+                raise ValueError(
+                    f"its pixels have more than 8 bits (mode {image.mode}); convert it to 8 bits a channel"
+                )
+            return np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{error}; resize it") from None

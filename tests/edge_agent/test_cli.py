@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import json
 import logging
+import struct
 import subprocess
 import sys
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -152,3 +155,70 @@ def test_a_jpeg_without_pillow_says_what_to_install(tmp_path: Path, monkeypatch:
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(EdgeError, match=r"needs Pillow: `pip install 'biglittle-nas\[image\]'`, or give"):
         read_image(tmp_path / "image.jpg")
+
+
+def npz_named_npy(path: Path) -> None:
+    np.savez(path.with_suffix(".npz"), a=np.zeros(3))
+    path.with_suffix(".npz").rename(path)
+
+
+def huge_npy(path: Path) -> None:
+    header = "{'descr': '|u1', 'fortran_order': False, 'shape': (1000000, 1000000, 3), }".ljust(117) + "\n"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode())
+
+
+def bomb_png(path: Path) -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    size = struct.pack(">IIBBBBB", 30000, 30000, 8, 2, 0, 0, 0)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", zlib.compress(bytes(99))))
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "status", "message"),
+    [
+        ("a.npy", lambda path: None, 1, "cannot read image {}: No such file or directory"),
+        ("a.png", lambda path: path.mkdir(), 1, "cannot read image {}: Is a directory"),
+        ("a.npy", lambda path: np.save(path, np.zeros((8, 9, 3), np.uint8)), 2, "{}: image is uint8 (8, 9, 3) but"),
+        ("a.npy", lambda path: np.save(path, np.zeros((8, 8), np.uint8)), 2, "{}: image is uint8 (8, 8, 1) but"),
+        ("a.npy", lambda path: np.save(path, np.zeros((8, 8, 3))), 1, "image {} is float64 (8, 8, 3) but must"),
+        ("a.npy", lambda path: path.write_bytes(b"\x93NUMPY\x01\x00v\x00{"), 1, "cannot read image {}: EOF"),
+        ("a.npy", npz_named_npy, 1, "cannot read image {}: it is a zip of arrays (.npz); save one array"),
+        ("a.npy", huge_npy, 1, "cannot read image {}: "),
+        ("a.png", bomb_png, 1, "could be decompression bomb DOS attack.; resize it"),
+        ("a.png", lambda path: path.write_bytes(b"hello"), 1, "cannot read image {}: cannot identify image file"),
+        ("a.jpg", lambda path: path.write_bytes(b""), 1, "cannot read image {}: cannot identify image file"),
+    ],
+)  # fmt: skip
+def test_an_image_that_cannot_be_predicted_is_named_with_the_reason(tmp_path, capsys, name, make, status, message):
+    make_bundle(tmp_path / "bundle")
+    path = tmp_path / name
+    make(path)
+    assert main(["predict", str(tmp_path / "bundle"), str(path)]) == status
+    out, error = capsys.readouterr()
+    assert (out, error.count("\n")) == ("", 1)
+    assert message.format(path) in error
+
+
+def test_pictures_with_more_than_8_bits_are_refused_not_clipped(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((8, 8), np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(
+        EdgeError, match=r"its pixels have more than 8 bits \(mode I;16\); convert it to 8 bits a channel"
+    ):
+        read_image(tmp_path / "deep.png")
+
+
+def test_whatever_is_flipped_in_a_zip_the_error_is_one_of_ours(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    make_bundle(tmp_path / "bundle")
+    with zipfile.ZipFile(tmp_path / "bundle.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in (tmp_path / "bundle").iterdir():
+            archive.writestr(path.name, path.read_bytes())
+    data, rng = (tmp_path / "bundle.zip").read_bytes(), np.random.default_rng(0)
+    for _ in range(100):
+        damaged = bytearray(data)
+        for at in rng.integers(0, len(data), 3):
+            damaged[at] ^= 1 << int(rng.integers(8))
+        (tmp_path / "damaged.zip").write_bytes(damaged)
+        assert main(["predict", str(tmp_path / "damaged.zip"), "missing.npy"]) == 1
+        assert capsys.readouterr().err.startswith("nas-edge: ")
