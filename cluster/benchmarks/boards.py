@@ -64,7 +64,7 @@ def latency() -> list[Row]:
     """E1: the agent's measured latency over a bare onnxruntime loop, each in a process of its own, in turn."""
     plan = dataclasses.replace(TIERS["screen"], min_window_s=WINDOW_S)
     with tempfile.TemporaryDirectory() as folder:
-        path = _written(_pair().big, Path(folder))
+        path = _written(untrained_pair().big, Path(folder))
 
         def ours() -> float:
             measured = measure_file(path, tier="screen", settings=RuntimeSettings(), work=Path(folder), plan=plan)
@@ -83,7 +83,7 @@ def latency() -> list[Row]:
 def screen_overhead() -> list[Row]:
     """E2: what a `screen` measurement takes beside its window."""
     with tempfile.TemporaryDirectory() as folder:
-        path = _written(_pair().big, Path(folder))
+        path = _written(untrained_pair().big, Path(folder))
         started = time.monotonic()
         measured = measure_file(path, tier="screen", settings=RuntimeSettings(), work=Path(folder))
         wall_s = time.monotonic() - started
@@ -98,7 +98,7 @@ def screen_overhead() -> list[Row]:
 
 def stratified() -> list[Row]:
     """E3: a pair's mean latency from few inputs, weighted by exact shares, over the mean of the whole stream."""
-    graphs, rng = _pair(), np.random.default_rng(0)
+    graphs, rng = untrained_pair(), np.random.default_rng(0)
     images = rng.standard_normal((FULL_STREAM, 1, 3, 32, 32)).astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:
         little, big = (
@@ -152,7 +152,8 @@ def _bare_ms(path: Path) -> float:
     return float(json.loads(subprocess.run(command, capture_output=True, check=True, timeout=120).stdout))
 
 
-def _pair() -> ExportedPair:
+def untrained_pair() -> ExportedPair:
+    """Return the graphs of the largest `stem` pair of preset `tiny` for 32 x 32 images of 10 classes."""
     torch.set_num_threads(1)
     space = PairSpace(PRESETS["tiny"], channels=3, resolution=32, classes=10)
     torch.manual_seed(0)

@@ -54,7 +54,7 @@ def pull_speed() -> list[Row]:
     """E10: speed of the agent's pull of 20 MiB over OpenSSH `sftp`'s, connecting included, from the same gateway."""
     if shutil.which("sftp") is None:
         raise NasError("OpenSSH's sftp is not installed; run: apt-get install openssh-client")
-    with _service(1) as (home, store, port, keys):
+    with service(1) as (home, store, port, keys):
         sha256 = store.files.put(os.urandom(PULL_BYTES))
         artifact = Artifact(sha256=sha256, size_bytes=PULL_BYTES)
         [key] = keys.iterdir()
@@ -71,7 +71,7 @@ def pull_speed() -> list[Row]:
 
 
 def _waits_s(count: int) -> list[float]:
-    with _service(count) as (home, store, port, keys):
+    with service(count) as (home, store, port, keys):
         words = ["-m", "cluster.benchmarks.simulated_boards", str(keys), str(home.boards), str(port), str(WORK_S)]
         fleet = subprocess.Popen(
             [sys.executable, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
@@ -150,7 +150,7 @@ def _sftp_pull_s(artifact: Artifact, key: Path, host_key_line: str, port: int) -
 
 
 @contextmanager
-def _service(boards: int) -> Iterator[tuple[Home, Store, int, Path]]:
+def service(boards: int) -> Iterator[tuple[Home, Store, int, Path]]:
     """Yield home, store, port and the folder of keys of a gateway process with so many enrolled boards."""
     with tempfile.TemporaryDirectory(prefix="gateway-bench-") as scratch:
         home, keys = Home(Path(scratch) / "nas").create(), Path(scratch) / "keys"
