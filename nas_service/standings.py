@@ -210,6 +210,20 @@ class Standings:
         return Front.of(points, objectives=self.objectives)
 
 
+def interval_text(interval: MeanInterval) -> str:
+    """Return a share's mean in percent with its interval."""
+    if interval.low is None or interval.high is None:
+        return f"{100 * interval.mean:.1f} %"
+    return f"{100 * interval.mean:.1f} % ({100 * interval.low:.1f} to {100 * interval.high:.1f})"
+
+
+def standing_row(standing: Standing) -> list[str]:
+    """Return a strategy as the command line shows it: name, mean rank, hypervolume, points on the front of all."""
+    rank = "-" if standing.rank is None else f"{standing.rank:.2f}"
+    own = f"{standing.on_joint_front} of {len(standing.front.points)}"
+    return [standing.strategy, rank, interval_text(standing.final), own]
+
+
 def _at(volumes: Floats, spent: Floats, at: float) -> float:
     """Return the hypervolume of a run when it had spent `at`; 0 before its first evaluation was paid."""
     done = int(np.searchsorted(spent, at + 1e-9, side="right"))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -11,6 +13,7 @@ import click
 from nas_service.client import ENDED_STATES, Client, Json
 from nas_service.commands.console import Console, duration, stamp
 from nas_service.commands.context import Context, json_option, pass_context
+from nas_service.comparison import Comparison
 from nas_service.server_events import JobEvent
 from nas_service.tuning import Tuning, parameters_text
 
@@ -108,10 +111,62 @@ def show_job(client: Client, console: Console, *, job: str, as_json: bool) -> No
     if found["kind"] == "tune":
         tuning = Tuning.of(client.past_events(job))
         facts += tuning_facts(tuning)
+    if found["kind"] == "search" and found["state"] == "finished":
+        facts += audit_facts(client, job)
     width = max(len(name) for name, _ in facts)
     console.data("\n".join(f"{name:<{width}}  {value}" for name, value in facts))
     if found["kind"] == "tune":
         show_trials(console, tuning)
+    if found["kind"] == "compare":
+        show_standings(console, Comparison.of(client.past_events(job)), objectives=found["spec"]["objectives"])
+
+
+def audit_facts(client: Client, job: str) -> list[tuple[str, str]]:
+    """Return how far the search's shortcuts held, as (name, text); nothing without finalists."""
+    from nas_service.fidelity import audit, fidelity_facts  # for finished searches only
+
+    candidates = [AuditedView(c) for c in client.candidates(job)]
+    return [
+        ("audit", f"{question}: {answer}")
+        for question, answer in fidelity_facts(audit(candidates, client.past_events(job)))
+    ]
+
+
+def show_standings(console: Console, comparison: Comparison, *, objectives: Sequence[str]) -> None:
+    """Write the strategies as a table, the best mean rank first."""
+    from nas_service.standings import Standings, standing_row  # moocore takes a while to import
+
+    rows = [standing_row(standing) for standing in Standings(comparison, objectives=objectives).standings]
+    if rows:
+        console.data("")
+        console.table(("STRATEGY", "RANK", "HYPERVOLUME", "ON THE FRONT OF ALL"), rows)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditedView:
+    """A candidate of the API as an audit looks at it."""
+
+    view: Json
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        return str(self.view["id"])
+
+    @property
+    def accuracies(self) -> dict[str, float]:
+        """Of both halves with shared weights, in percent."""
+        return dict(self.view["accuracies"])
+
+    @property
+    def final(self) -> dict[str, Any]:
+        """What became of a finalist."""
+        return dict(self.view.get("final") or {})
+
+    @property
+    def finalist(self) -> bool:
+        """Whether it is one."""
+        return bool(self.view["finalist"])
 
 
 def tuning_facts(tuning: Tuning) -> list[tuple[str, str]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol
 
+from nas_service.comparison import Comparison
+from nas_service.fidelity import AUDIT
 from nas_service.report.data import (
     ReportCandidate,
     ReportCurve,
@@ -73,6 +75,8 @@ def collect(source: Source, job_id: str) -> ReportData:
         training=training_from(events),
         trajectory=trajectory_from(events),
         tuning=Tuning.of(events) if job["kind"] == "tune" else None,
+        comparison=Comparison.of(events) if job["kind"] == "compare" else None,
+        audits=tuple(event for event in events if event.kind == AUDIT),
         artefacts=dict(job.get("artefacts") or {}),
     )
 

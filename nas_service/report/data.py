@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from nas_service.comparison import Comparison
 from nas_service.errors import InvalidRequestError
+from nas_service.server_events import JobEvent
 from nas_service.trajectory import Trajectory
 from nas_service.tuning import Tuning
 
@@ -115,6 +117,8 @@ class ReportData:
     training: tuple[TrainingPoint, ...] = ()
     trajectory: Trajectory | None = None
     tuning: Tuning | None = None
+    comparison: Comparison | None = None
+    audits: tuple[JobEvent, ...] = ()
     artefacts: dict[str, str] = field(default_factory=dict)
 
     @property

@@ -27,6 +27,8 @@ def honest_notes(data: ReportData) -> list[str]:
     """Return the notes that belong under every figure of this report, most important first."""
     if data.tuning is not None:
         return [*_state(data), *_tuning(data.tuning)]
+    if data.comparison is not None:
+        return [*_state(data), *_measured(data), *_not_measured(data), *_failures(data)]
     return [*_state(data), *_measured(data), *_not_measured(data), *_selection(data), *_failures(data)]
 
 

@@ -11,8 +11,20 @@ from typing import Any
 import jinja2
 from plotly.offline import get_plotlyjs
 
+from nas_service.report.comparison import (
+    budget_figure,
+    budget_plots,
+    budget_png,
+    comparison_csv,
+    comparison_facts,
+    comparison_notes,
+    found_table,
+    ranks_table,
+    spent_table,
+)
 from nas_service.report.data import ReportData
 from nas_service.report.dimensions import dimensions_figure, dimensions_plot, dimensions_png
+from nas_service.report.fidelity import fidelity_notes, fidelity_of, fidelity_table
 from nas_service.report.interactive import Figure, front_figure, progress_figure, training_figure
 from nas_service.report.notes import honest_notes
 from nas_service.report.plots import front_plots, progress_plot, training_plot
@@ -28,6 +40,7 @@ from nas_service.report.tables import (
     spec_text,
 )
 from nas_service.report.tuning import tuning_facts, tuning_figure, tuning_plot, tuning_png, tuning_table
+from nas_service.standings import Standings
 from nas_service.whole_file import write_whole
 
 
@@ -56,13 +69,38 @@ def write_report(data: ReportData, out: Path) -> list[Path]:
 
 def render(data: ReportData) -> dict[str, bytes]:
     """Return a report's files by name, report.html first."""
-    plots = _plots(data)
-    page = _page(data, plots)
+    standings = None if data.comparison is None else Standings(data.comparison, objectives=data.objectives)
+    plots = _plots(data) if standings is None else _comparison_plots(standings)
+    page = _page(data, plots) if standings is None else _comparison_page(data, plots, standings)
     environment = _environment()
     html = environment.get_template("report.html.j2").render({**page, "plotlyjs": get_plotlyjs()})
     markdown = environment.get_template("report.md.j2").render(page)
     files = {"report.html": html.encode(), "report.md": markdown.encode()}
+    if standings is not None:
+        files["comparison.csv"] = comparison_csv(standings).encode()
     return files | {f"{plot.name}.png": plot.png for plot in plots}
+
+
+def _comparison_plots(standings: Standings) -> list[Plot]:
+    caption = (
+        "Mean over seeds of the share of one box that has been covered, with its 95 % bootstrap interval as a band; as "
+        "far as every seed of a strategy has come."
+    )
+    titles = {"evaluations": "Against evaluations", "seconds": "Against time", "board_s": "Against board time"}
+    return [
+        Plot(name=f"hypervolume-{plot.budget.replace('_', '-')}", title=titles[plot.budget], caption=caption,
+             figure=budget_figure(plot), png=budget_png(plot))
+        for plot in budget_plots(standings)
+    ]  # fmt: skip
+
+
+def _comparison_page(data: ReportData, plots: list[Plot], standings: Standings) -> dict[str, Any]:
+    tables = [ranks_table(standings), found_table(standings), spent_table(standings), boards_table(data)]
+    return _page(data, plots) | {
+        "facts": comparison_facts(standings),
+        "tables": [table for table in tables if table is not None],
+        "notes": [*comparison_notes(standings), *honest_notes(data)],
+    }
 
 
 def _plots(data: ReportData) -> list[Plot]:
@@ -107,10 +145,12 @@ def _plots(data: ReportData) -> list[Plot]:
 
 def _page(data: ReportData, plots: list[Plot]) -> dict[str, Any]:
     trials = None if data.tuning is None else tuning_table(data.tuning)
+    fidelity = fidelity_of(data)
     tables = [
         trials,
         front_table(data),
         finalists_table(data),
+        fidelity_table(fidelity),
         int8_table(data),
         measurements_table(data),
         boards_table(data),
@@ -127,7 +167,7 @@ def _page(data: ReportData, plots: list[Plot]) -> dict[str, Any]:
         "plots": plots,
         "figures_json": json.dumps({plot.name: plot.figure for plot in plots}).replace("<", "\\u003c"),
         "tables": [table for table in tables if table is not None],
-        "notes": honest_notes(data),
+        "notes": [*honest_notes(data), *fidelity_notes(fidelity)],
         "provenance": provenance_table(data),
         "spec_text": spec_text(data),
     }

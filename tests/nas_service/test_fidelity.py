@@ -1,0 +1,94 @@
+"""What an audit says of a search: orders that held, costs that were off, points that stayed on the front."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from nas_service.fidelity import AUDIT, audit, fidelity_facts
+from nas_service.report.fidelity import fidelity_notes, fidelity_table
+from nas_service.server_events import JobEvent
+
+
+def point(accuracy: float, rate: float, **costs: float) -> dict[str, Any]:
+    return {"test": {"accuracy": accuracy, "escalation_rate": rate, "expected_cost": costs}}
+
+
+def candidate(number: int, shared: float, final: float | None = None, **more: Any) -> Any:
+    told = {} if final is None else {"accuracies": {"little": final, "big": final + 5}, **more}
+    return SimpleNamespace(
+        id=f"c-{number}", accuracies={"little": shared, "big": shared + 3}, final=told, finalist=final is not None
+    )
+
+
+def test_a_search_without_finalists_has_nothing_to_audit():
+    nothing = audit([candidate(1, 80.0), candidate(2, 81.0)])
+    assert nothing.empty
+    assert fidelity_table(nothing) is None
+
+
+def test_the_order_of_finalists_before_and_after_fine_tuning_is_a_tau_with_a_wide_interval():
+    shared, final = (70.0, 72.0, 74.0, 76.0, 78.0), (80.0, 81.0, 84.0, 83.0, 85.0)
+    pairs = zip(shared, final, strict=True)
+    found = audit([candidate(i, s, f, fine_tune_epochs=2) for i, (s, f) in enumerate(pairs)])
+    little = found.agreements[0]
+    assert (little.half, little.against, little.tau.tau, little.gain) == (
+        "little",
+        "fine-tuned",
+        0.8,
+        pytest.approx(8.6),
+    )
+    assert little.tau.high - little.tau.low > 0.9
+    assert "of 5 pairs" in dict(fidelity_facts(found))["little: shared weights against the pair after fine-tuning, "
+                                                       "on test images"]  # fmt: skip
+    assert "rests on 5 pairs: a tau of so few has a wide interval" in fidelity_notes(found)[0]
+
+
+def test_finalists_that_were_not_fine_tuned_are_not_said_to_be():
+    found = audit([candidate(1, 70.0, 71.0, fine_tune_epochs=0), candidate(2, 72.0, 70.0, fine_tune_epochs=0)])
+    assert {a.against for a in found.agreements} == {"finished"}
+    assert "too few for an interval" in fidelity_facts(found)[0][1]
+
+
+def test_pairs_trained_alone_are_compared_with_what_shared_weights_said():
+    events = [JobEvent(id=i, kind=AUDIT, data={"candidate": f"c-{i}", "accuracies": {"little": 90.0 - i, "big": 95.0}})
+              for i in range(6)]  # fmt: skip
+    found = audit([candidate(i, 60.0 + i) for i in range(8)], events)
+    assert [(a.half, a.against, a.tau.n, a.tau.tau) for a in found.agreements] == [
+        ("little", "alone", 6, -1.0),
+        ("big", "alone", 6, None),
+    ]
+
+
+def test_finalists_that_others_beat_by_the_final_figures_have_left_the_front():
+    found = audit([
+        candidate(1, 70.0, 90.0, operating_points=[point(0.90, 0.1, macs=5.0), point(0.95, 0.5, macs=9.0)]),
+        candidate(2, 71.0, 91.0, operating_points=[point(0.89, 0.1, macs=6.0)]),
+        candidate(3, 72.0, 92.0, operating_points=[point(0.96, 0.1, macs=20.0)]),
+    ])  # fmt: skip
+    assert [(s.cost, s.stayed, s.of) for s in found.stayed] == [("macs", 2, 3)]
+
+
+def measured(number: int, whole: tuple[float, float], *, again: bool = True) -> Any:
+    keys = {"little": "k", "big": "k", **({"pair-fp32": "p"} if again else {})}
+    cost = "latency_ms@pi"
+    points = [point(0.8 + number / 100, 0.0, **{cost: whole[0]}), point(0.9 + number / 100, 0.5, **{cost: whole[1]})]
+    return candidate(number, 70.0, 80.0 + number, operating_points=points, measurements={"pi": keys})
+
+
+def test_composed_latencies_are_held_against_pairs_that_were_measured_whole():
+    found = audit([measured(1, (1.0, 2.5)), measured(2, (2.0, 4.0))], composed=lambda _, cost: (1.0, 2.0))
+    [cost] = found.costs
+    assert (cost.objective, cost.n) == ("latency_ms@pi", 2)
+    assert cost.mape == pytest.approx(100 * (0 + 0.2 + 0.5 + 0.5) / 4)
+    assert ("finalists still on their front, test error against latency_ms@pi measured again", "2 of 2") in (
+        fidelity_facts(found)
+    )
+
+
+def test_what_was_not_measured_whole_is_not_said_to_be_measured_again():
+    found = audit([measured(1, (1.0, 2.0), again=False), measured(2, (2.0, 4.0), again=False)],
+                  composed=lambda _, cost: (1.0, 2.0))  # fmt: skip
+    assert (found.costs, found.stayed) == ((), ())
