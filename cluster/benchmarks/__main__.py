@@ -10,23 +10,30 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from cluster.benchmarks.agent import idle
 from cluster.benchmarks.boards import latency, screen_overhead, stratified
 from cluster.benchmarks.energy import integration
+from cluster.benchmarks.frugal import frugality, predictor
 from cluster.benchmarks.gateway import fleet_size, pull_speed
 from cluster.benchmarks.learning import escalation, evaluation, sandwich_step
 from cluster.benchmarks.ranking import shared_weights
 from cluster.benchmarks.row import Benchmark, Row
+from cluster.benchmarks.runtime import overhead
 
 BENCHMARKS: dict[str, Benchmark] = {
     "L5": escalation,
     "L8": sandwich_step,
     "L7": shared_weights,
     "L9": evaluation,
+    "S5": frugality,
+    "S6": predictor,
     "E1": latency,
     "E2": screen_overhead,
     "E3": stratified,
     "E4": integration,
     "E5": fleet_size,
+    "E8": idle,
+    "E9": overhead,
     "E10": pull_speed,
 }
 

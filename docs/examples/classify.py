@@ -1,7 +1,7 @@
 """Classify a folder of pictures, or what a camera sees, with a bundle: `python classify.py BUNDLE FOLDER_OR_CAMERA`.
 
-A camera is a number (0 is the first one) and needs OpenCV: `pip install opencv-python-headless`. JPEG and PNG files, and
-pictures of another size than the network's, which are cut to shape about their centre and scaled, need Pillow:
+A camera is a number (0 is the first one) and needs OpenCV: `pip install opencv-python-headless`. JPEG and PNG files,
+and pictures of another size than the network's, which are cut to shape about their centre and scaled, need Pillow:
 `pip install 'biglittle-nas[image]'`.
 """
 
