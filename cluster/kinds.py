@@ -7,6 +7,7 @@ from typing import Protocol
 
 from cluster.compare_job import CompareJob
 from cluster.job_context import JobContext
+from cluster.measure_job import MeasureJob
 from cluster.search_job import SearchJob, TrainJob
 from cluster.tune_job import TuneJob
 
@@ -28,4 +29,5 @@ KINDS: dict[str, Callable[[JobContext], Kind]] = {
     "train": TrainJob,
     "tune": TuneJob,
     "compare": CompareJob,
+    "measure": MeasureJob,
 }

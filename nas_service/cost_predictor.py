@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from nas_service.errors import InvalidRequestError
 from nas_service.half import HalfStructure
-from nas_service.half_features import half_features
+from nas_service.half_features import WHOLE, half_features
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -33,6 +33,7 @@ _NOISES = (0.02, 0.1, 0.3, 1.0, 10.0)
 _OUTLIER = 0.2  # a left-out error counts as no more than this when lengths and noise are chosen
 _LEAST_SPREAD = 0.01
 _SAME = 1e-9
+_LEAST_SHARE = 1e-3
 _BEND = 10.0
 
 
@@ -161,8 +162,9 @@ def _fit(features: Floats, costs: Floats) -> CostPredictor:
     deviations = rows[:, used].std(axis=0)
     known = rows[:, used] / deviations
     length, noise, spread = _chosen(known, rest)
-    inverse = np.linalg.inv(_kernel(known, known, length) + noise * np.eye(len(known)))
-    fitted = min(np.count_nonzero(weights), len(costs) // 2)  # what these explain was not left out
+    covariance = _kernel(known, known, length) + noise * np.eye(len(known))
+    inverse = np.asarray(np.linalg.inv(covariance), dtype=np.float64)
+    fitted = min(int(np.count_nonzero(weights)), len(costs) // 2)  # what these explain was not left out
     spread *= float(np.sqrt(len(costs) / (len(costs) - fitted)))
     return CostPredictor(
         weights=weights,
@@ -171,7 +173,7 @@ def _fit(features: Floats, costs: Floats) -> CostPredictor:
         deviations=deviations,
         known=known,
         inverse=inverse,
-        pull=inverse @ rest,
+        pull=np.asarray(inverse @ rest, dtype=np.float64),
         length=length,
         noise=noise,
         spread=spread,
@@ -185,11 +187,13 @@ def _additive(features: Floats, costs: Floats, scale: Floats) -> Floats:
     relative = features / scale / costs[:, None]
     pull = np.sqrt(_RIDGE) * np.eye(features.shape[1]) / np.median(costs)
     matrix, target = np.vstack([relative, pull]), np.concatenate([np.ones(len(costs)), np.zeros(len(pull))])
-    return np.asarray(nnls(matrix, target)[0] / scale, dtype=np.float64)
+    weights = nnls(matrix, target)[0] / scale
+    weights[WHOLE.index("graph")] += _LEAST_SHARE * costs.min()  # so that no half's sum is zero
+    return np.asarray(weights, dtype=np.float64)
 
 
 def _summed(features: Floats, weights: Floats) -> Floats:
-    return np.asarray(np.maximum(features @ weights, np.finfo(np.float64).tiny), dtype=np.float64)
+    return np.asarray(features @ weights, dtype=np.float64)
 
 
 def _smooth(features: Floats, scale: Floats) -> Floats:

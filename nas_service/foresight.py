@@ -10,7 +10,7 @@ from nas_service.front_query import HalfCost
 from nas_service.half import HalfStructure
 
 QUANTITIES = ("latency_ms", "energy_mj", "memory_kib")
-GROWTH = 1.2  # fitted anew when there are so many times more halves
+MOST_HALVES = 160  # learnt from at most, those of the least keys, which are as good as drawn
 CAUTION = 2.0  # standard deviations by which a cost may turn out lower than predicted
 
 
@@ -30,9 +30,9 @@ class Foreseen:
 
 
 class Foresight:
-    """Learns from measured halves; fitted anew at milestones, to the halves up to there, in the order they came.
+    """Learns from measured halves; what it says is a function of which it knows, in whatever order they came.
 
-    What it says is therefore a function of what it was told, and a search that is resumed decides as before.
+    So a search that is resumed, and learns at once what it had learnt bit by bit, decides as it would have.
 
     Args:
         quantities: What is needed of a half; unless all of it can be predicted, nothing is.
@@ -73,24 +73,12 @@ class Foresight:
         return Foreseen(cost=cost, least=least, measured=False)
 
     def _refresh(self) -> None:
-        due = _milestone(len(self._known))
-        if due == self._fitted_at:
+        if len(self._known) == self._fitted_at:
             return
-        self._fitted_at = due
-        learnt = list(self._known.values())[:due]
-        self._fits = {}
+        self._fitted_at, self._fits = len(self._known), {}
+        learnt = [self._known[key] for key in sorted(self._known)[:MOST_HALVES]]
         for name in self._quantities:
             found = [(half, value) for half, cost in learnt if (value := getattr(cost, name)) is not None and value > 0]
             if len(found) >= LEAST_HALVES:
                 halves, costs = [half for half, _ in found], [value for _, value in found]
                 self._fits[name] = fitted_predictor(halves, costs), cross_validated(halves, costs)
-
-
-def _milestone(count: int) -> int:
-    """Return the last count of halves, up to this one, at which a fit is due; 0 before the first."""
-    if count < LEAST_HALVES:
-        return 0
-    reached = LEAST_HALVES
-    while (following := int(reached * GROWTH)) <= count:
-        reached = following
-    return reached

@@ -14,6 +14,7 @@ from nas_service.job_compare import Compare, compare_problems
 from nas_service.job_part import Part
 from nas_service.job_parts import (
     DATASETS,
+    NO_ORIGIN,
     Dataset,
     EvaluatorResources,
     Finalists,
@@ -56,7 +57,7 @@ __all__ = [
 ]
 
 # What this version runs; the rest of what a job can say is refused by name rather than left undone.
-KINDS_THAT_RUN = ("search", "train", "tune", "compare")
+KINDS_THAT_RUN = ("search", "train", "tune", "compare", "measure")
 HALVES_TIERS = ("probe", "screen", "rank")  # above these a pair is measured whole, which takes its final weights
 DATASETS_THAT_RUN = ("digits", "fashion_mnist", "cifar10", "cifar100", "imagenet", "folder", "parquet")
 MAX_OBJECTIVES = 4
@@ -101,7 +102,7 @@ class JobSpec(Part):
     name: Annotated[str, Field(strict=True, min_length=1, max_length=100), AfterValidator(_shows)]
     dataset: Dataset
     space: Space
-    supernet: Supernet
+    supernet: Supernet = Supernet()
     strategy: Annotated[tuple[Strategy, ...], BeforeValidator(_as_list)] = ()
     objectives: Annotated[tuple[Annotated[Text, AfterValidator(_objective)], ...], AfterValidator(_few)] = ()
     constraints: dict[Annotated[Text, AfterValidator(_bounded)], Bound] = Field(default_factory=dict)
@@ -185,6 +186,8 @@ def _unfit(spec: JobSpec) -> list[Problem]:
     problems = [*_not_in_this_version(spec)]
     if DATASETS.get(spec.dataset.name) and spec.dataset.root is None:
         problems.append(Problem(path="dataset.root", message=f"is missing; say where {spec.dataset.name!r} lies"))
+    if spec.kind != "measure" and spec.supernet == Supernet():
+        return [*problems, Problem(path="supernet", message=NO_ORIGIN)]
     problems += _KIND_CHECKS[spec.kind](spec)
     return [*problems, *_without_effect(spec), *_training_twice(spec), *_small_parts(spec)]
 
@@ -237,12 +240,26 @@ def _unfit_compare(spec: JobSpec) -> Iterator[Problem]:
         yield from compare_problems(spec.compare, supernet=spec.supernet, objectives=spec.objectives)
 
 
+def _unfit_measure(spec: JobSpec) -> Iterator[Problem]:
+    yield from _meaningless(spec, "strategy", "tune", "compare")
+    if spec.supernet != Supernet():
+        message = "means nothing to kind 'measure': graphs are measured with untrained weights; remove it"
+        yield Problem(path="supernet", message=message)
+    if spec.measurement.only is not None:
+        message = "means nothing to kind 'measure', which measures all that it has chosen; remove it"
+        yield Problem(path="measurement.only", message=message)
+    if not spec.board_classes():
+        message = "names no board class; say what is to be measured where, such as [latency_ms@rpi5]"
+        yield Problem(path="objectives", message=message)
+
+
 # What each kind of job needs, and what means nothing to it.
 _KIND_CHECKS: dict[str, Callable[[JobSpec], Iterator[Problem]]] = {
     "search": _unfit_search,
     "train": _unfit_train,
     "tune": _unfit_tune,
     "compare": _unfit_compare,
+    "measure": _unfit_measure,
 }
 
 

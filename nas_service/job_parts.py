@@ -120,12 +120,15 @@ class AugmentationChange(Part):
     cutmix: Annotated[float, Field(strict=True, ge=0, le=100, allow_inf_nan=False)] | None = None
 
 
+NO_ORIGIN = "needs either 'epochs' (train one) or 'checkpoint' (use a trained one), and not both"
+
+
 class Supernet(Part):
     """How the supernet is trained, or the checkpoint (an artefact's SHA-256) that replaces training.
 
     A batch is run in `accumulate` parts, for less memory. `compile` has torch compile the supernet, which it does anew
     for every pair: it is for spaces of few pairs on GPUs. What is left out has the trainer's default. `tuned` names a
-    job of kind `tune`, whose best hyperparameters replace what is said here.
+    job of kind `tune`, whose best hyperparameters replace what is said here. Only kind `measure` does without any.
     """
 
     epochs: Count | None = None
@@ -148,8 +151,9 @@ class Supernet(Part):
 
     @model_validator(mode="after")
     def _has_one_origin(self) -> Supernet:
-        if (self.epochs is None) == (self.checkpoint is None):
-            raise ValueError("needs either 'epochs' (train one) or 'checkpoint' (use a trained one), and not both")
+        untouched = all(getattr(self, name) == field.default for name, field in type(self).model_fields.items())
+        if (self.epochs is None) == (self.checkpoint is None) and not untouched:
+            raise ValueError(NO_ORIGIN)
         if self.tuned is not None and self.checkpoint is not None:
             raise ValueError("has 'tuned' and 'checkpoint', but what is trained needs no hyperparameters; remove one")
         return self
@@ -188,11 +192,12 @@ class Measurement(Part):
     """How carefully boards measure a candidate, and how long the search waits for them.
 
     `only: promising` leaves out candidates that, by what similar halves cost, cannot reach the front; None leaves
-    out none.
+    out none. `pairs` is how many pairs of the space a job of kind `measure` measures.
     """
 
     tier: Tier = "screen"
     only: Literal["promising"] | None = None
+    pairs: Annotated[int, Field(strict=True, ge=1, le=300)] = 50
     timeout_s: Annotated[float, Field(strict=True, gt=0, le=7 * 86400, allow_inf_nan=False)] = 900.0
 
 

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from nas_service.errors import InvalidRequestError
 from nas_service.front import as_points, bounds, non_dominated
 
-LEAST_GAIN = 0.01
+LEAST_GAIN = 0.03
 
 
 def can_touch(optimistic: ArrayLike, front: ArrayLike, *, gain: float = LEAST_GAIN) -> bool:

@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import torch
 from rich.console import Console
 from rich.progress import track
 
 from cluster.benchmarks.table import pair_halves
+from edge_agent.measuring import measure_file
 from edge_agent.records import Half, RuntimeSettings
 from edge_agent.tiers import TierPlan
 from nas_service.half import HalfStructure, halves_of
@@ -29,6 +31,8 @@ from nas_service.layers import LayerRecord
 from nas_service.pair_space import PairSpace
 from nas_service.plan import PairPlan
 from nas_service.presets import PRESETS
+from workers.network import Pair
+from workers.untrained import untrained_graphs
 
 FILE = Path(__file__).with_name("halves.csv")
 FIELDS = ("origin", "half", "carried", "carried_values", "rounds", "median_ms", "min_ms", "memory_kib", "layers")
@@ -172,8 +176,6 @@ def _natural(key: tuple[str, str]) -> tuple[str, int, str]:
 
 
 def _measured(origin: str, plan: PairPlan, half: Half) -> MeasuredHalf | None:
-    from edge_agent.measuring import measure_file
-
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         path.write_bytes(_graph(plan, half))
@@ -192,19 +194,9 @@ def _measured(origin: str, plan: PairPlan, half: Half) -> MeasuredHalf | None:
 
 
 def _graph(plan: PairPlan, half: Half) -> bytes:
-    """Return the half's graph with untrained weights: what they are does not change how long it takes."""
-    import torch
-
-    from workers.evaluation import recalibrate
-    from workers.export import export_big, export_little
-    from workers.network import Pair
-
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    pair = Pair(plan)
-    side, channels = plan.little.resolution, plan.little.channels
-    recalibrate(pair, [torch.randn((4, channels, side, side))])
-    return export_little(pair, router="margin") if half == "little" else export_big(pair)
+    return untrained_graphs(Pair(plan), router="margin", halves=[half])[half]
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from nas_service.client import Client, Json
+from nas_service.commands.board_table import table_command
 from nas_service.commands.console import Console, duration, stamp
 from nas_service.commands.context import Context, json_option, pass_context
 from nas_service.errors import NotFoundError
@@ -21,6 +22,9 @@ EVERYWHERE = ("0.0.0.0", "::")
 @click.group("board")
 def board_group() -> None:
     """Add, look at and remove edge boards."""
+
+
+board_group.add_command(table_command)
 
 
 @board_group.command("add")

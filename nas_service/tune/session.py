@@ -105,6 +105,8 @@ class SearchSession:
             self._searcher.load_state_dict(state)
         mine = {c.phenotype: c for c in every if c.strategy_index == self._index}
         others = [c for c in every if c.strategy_index != self._index and c.over]
+        if self._thrift is not None and self._measurer is not None:
+            self._thrift.learn_table(self._measurer)
         for candidate in every:
             if candidate.over:
                 self._learn(candidate)

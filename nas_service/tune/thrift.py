@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 
 from edge_agent.records import Half
 from nas_service.candidate import PREDICTED, Candidate
+from nas_service.chosen_pairs import chosen_pairs
 from nas_service.cost_predictor import Quality
 from nas_service.curve import Curve
 from nas_service.foresight import Foreseen, Foresight
 from nas_service.front_query import FrontCandidate, HalfCost
-from nas_service.half import halves_of
+from nas_service.half import HalfStructure, halves_of
 from nas_service.job import JobSpec
+from nas_service.measurement import RequestStatus, measurement_key
 from nas_service.pair_space import PairSpace
 from nas_service.promise import can_touch
-from nas_service.valuation import Point, told_points
+from nas_service.tune.ports import Measurer
+from nas_service.valuation import Point, half_cost, told_points
 
+TABLE_PAIRS = 100  # pairs of a table that are looked for
 HALVES: tuple[Half, ...] = ("little", "big")
 
 Costs = Mapping[str, Mapping[Half, HalfCost]]
@@ -38,6 +43,27 @@ class Thrift:
     def qualities(self) -> dict[str, dict[str, Quality]]:
         """Return how well each quantity is predicted, by board class."""
         return {board_class: foresight.qualities for board_class, foresight in self._foresight.items()}
+
+    def learn_table(self, measurer: Measurer) -> None:
+        """Take in what boards have measured of the pairs that `nas board table` chooses."""
+        spec = self._spec
+        found: dict[str, tuple[str, str, HalfStructure]] = {}
+        for plan in chosen_pairs(self._space, TABLE_PAIRS):
+            structures, halves = plan.structures(spec.router), halves_of(plan)
+            for board_class, half in itertools.product(self._foresight, HALVES):
+                key = measurement_key(
+                    structures[half],
+                    tier=spec.measurement.tier,
+                    board_class=board_class,
+                    settings=measurer.settings(board_class),
+                    half=half,
+                )
+                found[key] = board_class, structures[half], halves[half]
+        states = measurer.poll(list(found))
+        for key, (board_class, structure_key, structure) in found.items():
+            state = states.get(key)
+            if state is not None and state.state is RequestStatus.DONE and state.result is not None:
+                self._foresight[board_class].learn(structure_key, structure, half_cost(state.result))
 
     def learn(self, candidate: Candidate, costs: Costs) -> None:
         """Take in what halves of a candidate were measured to cost."""

@@ -40,14 +40,6 @@ def test_the_example_means_what_it_says():
     assert (spec.dataset.root, spec.space.couplings) == ("~/data", ("stem", "nested", "triangular"))
 
 
-@pytest.mark.parametrize("kind", ["measure"])
-def test_a_kind_that_does_not_run_yet_is_refused_by_name(kind):
-    with pytest.raises(
-        InvalidJobError, match=rf"'{kind}' is not part of this version; what works: search, train, tune, compare"
-    ):
-        parse_job(EXAMPLE.replace("kind: search", f"kind: {kind}"))
-
-
 @pytest.mark.parametrize("name", OBJECTIVES.split())
 def test_every_objective_of_the_contract_is_known(name):
     assert Objective.parse(name).format() == name

@@ -48,5 +48,8 @@ def test_a_poor_predictor_is_not_used():
     assert foresight.foresee("new", HALVES[39]) is None
 
 
-def test_between_milestones_a_further_half_changes_no_prediction():
-    assert learnt(20).foresee("new", HALVES[39]) == learnt(22).foresee("new", HALVES[39])
+def test_the_order_in_which_halves_were_measured_changes_no_prediction():
+    backwards = Foresight(quantities=("latency_ms",))
+    for index in reversed(range(30)):
+        backwards.learn(str(index), HALVES[index], HalfCost(latency_ms=COSTS[index]))
+    assert backwards.foresee("new", HALVES[39]) == learnt(30).foresee("new", HALVES[39])

@@ -238,7 +238,6 @@ def test_a_wrong_value_is_refused_with_its_path_and_what_is_allowed(changes: dic
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"kind": "measure"}, "kind: 'measure' is not part of this version; what works: search, train"),
         (
             {"measurement__tier": "final"},
             "measurement.tier: 'final' measures finished pairs, not a search's; choose one of probe, screen, rank",
