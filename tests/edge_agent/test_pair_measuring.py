@@ -26,13 +26,13 @@ SHORT = dataclasses.replace(
     TIERS["final"],
     processes=2,
     min_n=200,
-    min_window_s=0.4,
-    max_window_s=0.4,
+    min_window_s=0.2,
+    max_window_s=0.2,
     ci_fraction=None,
     max_drift_fraction=None,
-    min_warmup_s=0.05,
+    min_warmup_s=0.02,
     steady_fraction=None,
-    replay_s=0.2,
+    replay_s=0.1,
 )
 
 
