@@ -345,3 +345,32 @@ def test_workers_that_cannot_share_a_batch_are_refused(changes, message):
 def test_a_job_may_train_on_several_gpus():
     trainer = parse_job(job(resources__trainer={"workers": 4, "gpus": 1, "cpus": 4})).resources.trainer
     assert (trainer.workers, trainer.gpus, trainer.cpus) == (4, 1, 4)
+
+
+MEASURE = {
+    "kind": "measure",
+    "name": "tiny on rpi5",
+    "dataset": {"name": "digits"},
+    "space": {"preset": "micro"},
+    "objectives": ["latency_ms@rpi5"],
+}
+
+
+def test_a_table_is_measured_without_a_supernet_and_survives_being_written_down() -> None:
+    spec = parse_job(MEASURE)
+    assert spec.measurement.pairs == 50
+    assert JobSpec.parse(spec.to_dict()) == spec
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"objectives": ["macs"]}, "objectives: names no board class; say what is to be measured where"),
+        ({"supernet": {"epochs": 3}}, "supernet: means nothing to kind 'measure': graphs are measured with untrained"),
+        ({"measurement": {"only": "promising"}}, "measurement.only: means nothing to kind 'measure'"),
+        ({"measurement": {"pairs": 0}}, "measurement.pairs: is 0"),
+        ({"kind": "search"}, "supernet: needs either 'epochs' (train one) or 'checkpoint'"),
+    ],
+)
+def test_what_a_table_of_costs_does_not_take_is_refused(changes: dict[str, Any], expected: str) -> None:
+    assert any(problem.startswith(expected) for problem in problems(MEASURE | changes)), problems(MEASURE | changes)
