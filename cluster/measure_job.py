@@ -134,7 +134,7 @@ class MeasureJob:
         while True:
             states = self._measurer.poll(list(wanted))
             done = sum(state.is_final for state in states.values())
-            self._job.progress("searching", done=done, total=len(wanted), detail="halves measured")
+            self._job.progress("measuring", done=done, total=len(wanted), detail="halves measured")
             if done == len(wanted):
                 return states
             self._check_stop()

@@ -61,7 +61,7 @@ def test_every_half_is_measured_once_and_the_prediction_is_judged(tmp_path):
     job, boards = FakeJob(tmp_path), FakeBoards()
     run(job, boards)
     assert set(boards.measured.values()) == {1}
-    assert job.shown[-1] == ("searching", len(boards.measured), len(boards.measured))
+    assert job.shown[-1] == ("measuring", len(boards.measured), len(boards.measured))
     assert any(kind == "table" and message.startswith("latency_ms@pi: ") for kind, message in job.notes)
 
 

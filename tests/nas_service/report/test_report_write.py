@@ -9,6 +9,7 @@ import pytest
 
 from nas_service.report.data import ReportData, TrainingPoint
 from nas_service.report.notes import honest_notes
+from nas_service.report.plots import progress_plot
 from nas_service.report.tables import (
     boards_table,
     finalists_table,
@@ -104,6 +105,18 @@ def test_notes_are_silent_on_what_is_well():
 def test_without_boards_no_latency_is_claimed():
     notes = honest_notes(replace(report_data(), measurements=()))
     assert any("Nothing was measured on a board" in note for note in notes)
+
+
+def test_candidates_whose_costs_were_predicted_are_counted_and_left_out_of_plots():
+    data = report_data()
+    first, *others = data.candidates
+    spared = replace(first, values=tuple({**point, "predicted": "local-x86"} for point in first.values))
+    notes = honest_notes(replace(data, candidates=(spared, *others)))
+    assert any(f"1 of {len(data.finished)} evaluated candidates were not measured" in note for note in notes)
+    assert progress_plot(replace(data, candidates=(spared, *others))) != progress_plot(data)
+    nothing = replace(first, values=())
+    plots = [progress_plot(replace(data, candidates=(one, *others))) for one in (spared, nothing)]
+    assert plots[0] == plots[1]
 
 
 def test_tables_say_tier_and_grade_plainly_and_drop_what_nobody_measured():
