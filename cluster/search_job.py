@@ -6,6 +6,7 @@ import time
 
 import ray
 
+from cluster.audit_phase import AuditPhase
 from cluster.evaluator import SearchEvaluator
 from cluster.finalists import FinalistPhase
 from cluster.gateway.actor import GatewayClient, find_gateway
@@ -53,6 +54,7 @@ class SearchJob(TrainJob):
             self._search(index, trained, measurer)
         job.enter(JobState.FINISHING)
         FinalistPhase(job.job_id, job.spec, trained=trained, store=job.store, measurer=measurer).run()
+        AuditPhase(job, trained).run()
 
     def _search(self, index: int, trained: Trained, measurer: GatewayMeasurer | None) -> None:
         job = self._job

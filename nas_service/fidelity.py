@@ -15,9 +15,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from nas_service.front import non_dominated
-from nas_service.seed_statistics import Tau, kendall
+from nas_service.seed_statistics import Tau, kendall, tau_interval
 
-AUDIT = "stand_alone"
+AUDIT, PREDICTOR = "stand_alone", "predictor"
 HALVES = ("little", "big")
 _AGAINST = {
     "fine-tuned": "after fine-tuning, on test images",
@@ -85,6 +85,19 @@ class CostError:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Predictor:
+    """How halves' costs were predicted, each half left out of its fit: mean error in percent, and order.
+
+    `used` tells whether it was good enough for the search to decide by.
+    """
+
+    objective: str
+    mape: float
+    tau: Tau
+    used: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stayed:
     """Of `of` finalists, `stayed` still have a point that no other finalist's beats, by test error and this cost."""
 
@@ -98,13 +111,14 @@ class Fidelity:
     """All that an audit tells; what cannot be told is absent."""
 
     agreements: tuple[Agreement, ...] = ()
+    predictors: tuple[Predictor, ...] = ()
     costs: tuple[CostError, ...] = ()
     stayed: tuple[Stayed, ...] = ()
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to tell."""
-        return not (self.agreements or self.costs or self.stayed)
+        return not (self.agreements or self.predictors or self.costs or self.stayed)
 
 
 Composed = Callable[[str, str], tuple[float, float] | None]
@@ -118,20 +132,27 @@ def audit(
     composed: Composed = lambda candidate_id, objective: None,
 ) -> Fidelity:
     """Return the audit of a job's candidates and of the trainings alone that its events tell of."""
-    every = list(candidates)
+    every, told = list(candidates), list(events)
     finalists = [c for c in every if c.finalist and c.final.get("accuracies")]
     tuned = any(int(c.final.get("fine_tune_epochs") or 0) > 0 for c in finalists)
     after = {c.id: c.final["accuracies"] for c in finalists}
-    alone = {str(e.data["candidate"]): e.data["accuracies"] for e in events if e.kind == AUDIT}
+    alone = {str(e.data["candidate"]): e.data["accuracies"] for e in told if e.kind == AUDIT}
+    predictors = {str(e.data["objective"]): _predictor(e.data) for e in told if e.kind == PREDICTOR}
     agreements = [
         *_agreements(every, after, against="fine-tuned" if tuned else "finished"),
         *_agreements(every, alone, against="alone"),
     ]
     return Fidelity(
         agreements=tuple(agreements),
+        predictors=tuple(predictors.values()),
         costs=tuple(_cost_errors(finalists, composed)),
         stayed=tuple(_stayed(finalists)),
     )
+
+
+def _predictor(data: Mapping[str, Any]) -> Predictor:
+    tau = tau_interval(float(data["tau"]), int(data["halves"]))
+    return Predictor(objective=str(data["objective"]), mape=float(data["mape"]), tau=tau, used=bool(data["used"]))
 
 
 def _agreements(
@@ -217,6 +238,11 @@ def fidelity_facts(fidelity: Fidelity) -> list[tuple[str, str]]:
     for a in fidelity.agreements:
         question = f"{a.half}: shared weights against the pair {_AGAINST[a.against]}"
         facts.append((question, f"tau {tau_text(a.tau)}; mean change {a.gain:+.2f} points"))
+    for p in fidelity.predictors:
+        used = "" if p.used else "; not good enough, so not used"
+        facts.append(
+            (f"{p.objective}: halves predicted from the others", f"off by {p.mape:.1f} %; tau {tau_text(p.tau)}{used}")
+        )
     for c in fidelity.costs:
         facts.append(
             (

@@ -140,7 +140,11 @@ def kendall(before: Sequence[float], after: Sequence[float]) -> Tau:
     scale = math.sqrt(float((first != 0).sum()) * float((second != 0).sum())) if n > 1 else 0.0
     if scale == 0:
         return Tau(n=n)
-    tau = float((first * second).sum()) / scale
+    return tau_interval(float((first * second).sum()) / scale, n)
+
+
+def tau_interval(tau: float, n: int) -> Tau:
+    """Return a tau of `n` pairs with its interval, as `kendall` gives it."""
     if n < 5:
         return Tau(n=n, tau=tau)
     limit = 1 - 1 / (n * (n - 1) / 2)

@@ -76,7 +76,8 @@ class JobPlan(BaseModel):
         return cls(
             spec=spec.to_dict(),
             spec_hash=spec.hash(),
-            evaluations=sum(strategy.evaluations for strategy in spec.strategy),
+            evaluations=sum(strategy.evaluations for strategy in spec.strategy)
+            + (0 if spec.compare is None else spec.compare.total),
             board_classes=list(spec.board_classes()),
         )
 

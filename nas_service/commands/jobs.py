@@ -204,7 +204,7 @@ def job_facts(job: Json) -> list[tuple[str, str]]:
         ("candidates", _counts(job.get("candidates"))),
         ("data set", (spec.get("dataset") or {}).get("name")),
         ("space", (spec.get("space") or {}).get("preset")),
-        ("strategies", _strategies(spec.get("strategy"))),
+        ("strategies", _strategies(spec.get("strategy")) or _compared(spec.get("compare"))),
         ("objectives", ", ".join(spec.get("objectives") or ())),
         ("created", stamp(job.get("created_at"))),
         ("started", stamp(started)),
@@ -262,6 +262,12 @@ def _counts(counts: Any) -> str | None:
     if not isinstance(counts, dict):
         return None
     return ", ".join(f"{number} {status}" for status, number in counts.items() if number) or None
+
+
+def _compared(compare: Any) -> str:
+    if not isinstance(compare, dict):
+        return ""
+    return f"{', '.join(compare['strategies'])} ({compare['seeds']} seeds of {compare['evaluations']} each)"
 
 
 def _strategies(strategy: Any) -> str:

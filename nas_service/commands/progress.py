@@ -19,6 +19,8 @@ LABELS = {
     "training": "training epochs",
     "tuning": "tuning epochs",
     "searching": "search candidates",
+    "comparing": "evaluations",
+    "auditing": "pairs trained alone",
     "measuring": "measuring",
     "finishing": "finalists",
     "finalists": "finalists",

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from nas_service.comparison import Comparison
-from nas_service.fidelity import AUDIT
+from nas_service.fidelity import AUDIT, PREDICTOR
 from nas_service.report.data import (
     ReportCandidate,
     ReportCurve,
@@ -76,7 +76,7 @@ def collect(source: Source, job_id: str) -> ReportData:
         trajectory=trajectory_from(events),
         tuning=Tuning.of(events) if job["kind"] == "tune" else None,
         comparison=Comparison.of(events) if job["kind"] == "compare" else None,
-        audits=tuple(event for event in events if event.kind == AUDIT),
+        audits=tuple(event for event in events if event.kind in (AUDIT, PREDICTOR)),
         artefacts=dict(job.get("artefacts") or {}),
     )
 
