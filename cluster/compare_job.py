@@ -20,7 +20,7 @@ from nas_service.job_state import JobState
 from nas_service.search import Searcher, make_searcher
 from nas_service.search.listed import ListedSearcher
 from nas_service.standings import Standings
-from nas_service.tune.contest import Contest, Contestant, ContestArchive, ContestSession, known_candidates
+from nas_service.tune.contest import Contest, Contestant, ContestArchive, ContestSession, Past, known_candidates
 from nas_service.tune.driver import EvaluatorSetting, run_search
 from workers.checkpoint import Checkpoint
 
@@ -126,11 +126,13 @@ class CompareJob:
         return Contest(
             [self._contestant(entrant, trained) for entrant in entrants],
             phenotype=trained.space.phenotype,
-            known=known_candidates(candidates.list(job.job_id), index=place, mark=mark),
-            comparison=Comparison.of(job.store.jobs.history(job.job_id)),
+            past=Past(
+                known=known_candidates(candidates.list(job.job_id), index=place, mark=mark),
+                comparison=Comparison.of(job.store.jobs.history(job.job_id)),
+                states={index: state for index, state in states.items() if state is not None},
+            ),
             charge=self._charge,
             save=lambda index, state: candidates.save_search_state(job.job_id, first_state + index, state),
-            states={index: state for index, state in states.items() if state is not None},
             objectives=job.spec.objectives,
             board_seconds=self._board_seconds,
         )

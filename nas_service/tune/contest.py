@@ -65,17 +65,30 @@ class Contestant:
         return Run(index=self.entrant.index, strategy=self.entrant.strategy, seed=self.entrant.seed)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """What a contest's last driver left.
+
+    Attributes:
+        known: What is over already, by phenotype.
+        comparison: What was charged.
+        states: What was kept of entrants, by index.
+    """
+
+    known: Mapping[str, Candidate] = field(default_factory=dict)
+    comparison: Comparison = field(default_factory=Comparison)
+    states: Mapping[int, dict[str, Any]] = field(default_factory=dict)
+
+
 class Contest:
     """A searcher that is several; see `nas_service.search.searcher.Searcher`.
 
     Args:
         contestants: Who takes part, none told of anything yet.
         phenotype: The key by which two points are one candidate.
-        known: What is over already, by that key.
-        comparison: What was charged before.
+        past: What the last driver left.
         charge: Keeps a charge.
         save: Keeps the state of the entrant with this index.
-        states: What `save` kept before, by index.
         objectives: What points are told in.
         board_seconds: What boards took for each of a candidate's measurements, by measurement key.
     """
@@ -85,26 +98,24 @@ class Contest:
         contestants: Sequence[Contestant],
         *,
         phenotype: Callable[[Mapping[str, Any]], str],
-        known: Mapping[str, Candidate],
-        comparison: Comparison,
+        past: Past,
         charge: KeepCharge,
         save: Callable[[int, dict[str, Any]], None],
-        states: Mapping[int, dict[str, Any]],
         objectives: Sequence[str],
         board_seconds: Callable[[Candidate], Mapping[str, float]] = lambda candidate: {},
     ) -> None:
         self._contestants, self._phenotype, self._objectives = list(contestants), phenotype, tuple(objectives)
-        self._known, self._flying = dict(known), dict[str, str]()
+        self._known, self._flying = dict(past.known), dict[str, str]()
         self._charge, self._save, self._board_seconds = charge, save, board_seconds
         self._charged = {
-            index: {c.candidate_id for c in run.charges} for index, run in comparison.runs.items() if run.charges
+            index: {c.candidate_id for c in run.charges} for index, run in past.comparison.runs.items() if run.charges
         }
-        self._pointed = set(comparison.points)
+        self._pointed = set(past.comparison.points)
         self._turn = 0
         by_id = {candidate.id: candidate for candidate in self._known.values()}
         for contestant in self._contestants:
             index = contestant.entrant.index
-            if (state := states.get(index)) is not None:
+            if (state := past.states.get(index)) is not None:
                 contestant.searcher.load_state_dict(state["searcher"])
                 contestant.told = int(state["told"])
             for key in self._charged.get(index, set()) & by_id.keys():

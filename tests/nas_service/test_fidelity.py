@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nas_service.fidelity import AUDIT, audit, fidelity_facts
+from nas_service.fidelity import AUDIT, PREDICTOR, audit, fidelity_facts
 from nas_service.report.fidelity import fidelity_notes, fidelity_table
 from nas_service.server_events import JobEvent
 
@@ -92,3 +92,11 @@ def test_what_was_not_measured_whole_is_not_said_to_be_measured_again():
     found = audit([measured(1, (1.0, 2.0), again=False), measured(2, (2.0, 4.0), again=False)],
                   composed=lambda _, cost: (1.0, 2.0))  # fmt: skip
     assert (found.costs, found.stayed) == ((), ())
+
+
+def test_predictors_show_their_error_and_whether_the_search_went_by_them():
+    data = {"objective": "latency_ms@pi", "halves": 30, "mape": 4.0, "tau": 0.9, "used": False}
+    [(question, answer)] = fidelity_facts(audit([], [JobEvent(id=1, kind=PREDICTOR, data=data)]))
+    assert question == "latency_ms@pi: halves predicted from the others"
+    assert answer.startswith("off by 4.0 %; tau 0.90 (0.")
+    assert answer.endswith("not good enough, so not used")

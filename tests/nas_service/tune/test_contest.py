@@ -15,7 +15,7 @@ from nas_service.pair_space import PairSpace
 from nas_service.presets import MICRO
 from nas_service.search import make_searcher
 from nas_service.server_events import JobEvent
-from nas_service.tune.contest import Contest, Contestant, ContestArchive, ContestSession, known_candidates
+from nas_service.tune.contest import Contest, Contestant, ContestArchive, ContestSession, Past, known_candidates
 from tests.nas_service.tune.fakes import JOB, CutError, FakeBoards, FakeTrials, MemoryArchive, run
 
 SPACE = PairSpace(MICRO, channels=1, resolution=8, classes=10)
@@ -68,11 +68,13 @@ def session_over(records: Records, spec: JobSpec, boards: FakeBoards | None = No
     contest = Contest(
         contestants,
         phenotype=SPACE.phenotype,
-        known=known_candidates(records.list(JOB), index=0),
-        comparison=records.comparison,
+        past=Past(
+            known=known_candidates(records.list(JOB), index=0),
+            comparison=records.comparison,
+            states={index: state for index, state in states.items() if state},
+        ),
         charge=records.charge,
         save=lambda index, state: records.save_search_state(JOB, FIRST_STATE + index, state),
-        states={index: state for index, state in states.items() if state},
         objectives=spec.objectives,
         board_seconds=seconds_of,
     )
