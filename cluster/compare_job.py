@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import ray
-
-from cluster.evaluator import SearchEvaluator
 from cluster.gateway.actor import GatewayClient, find_gateway
 from cluster.job_context import JobContext
 from cluster.measurer import GatewayMeasurer
-from cluster.training_phase import Purpose, StopRequestedError, Trained, device, train_supernet
+from cluster.search_job import run_session
+from cluster.training_phase import Purpose, StopRequestedError, Trained, train_supernet
 from nas_service.candidate import Candidate
 from nas_service.comparison import CHARGE, TRAINED, Comparison, Run
 from nas_service.job import JobSpec, Strategy
@@ -21,7 +19,6 @@ from nas_service.search import Searcher, make_searcher
 from nas_service.search.listed import ListedSearcher
 from nas_service.standings import Standings
 from nas_service.tune.contest import Contest, Contestant, ContestArchive, ContestSession, Past, known_candidates
-from nas_service.tune.driver import EvaluatorSetting, run_search
 from workers.checkpoint import Checkpoint
 
 
@@ -100,20 +97,8 @@ class CompareJob:
             measurer=measurer,
             note=lambda kind, text: None if kind == "exhausted" else job.note(kind, text),
         )
-        evaluators = spec.resources.evaluators
-        run_search(
-            session,
-            factory=SearchEvaluator,
-            parameters={
-                "definition": trained.definition,
-                "checkpoint": trained.checkpoint,
-                "data": ray.get(trained.data),
-                "router": spec.router,
-                "device": device(evaluators.gpus),
-            },
-            evaluators=EvaluatorSetting(count=evaluators.count, cpus=evaluators.cpus, gpus=evaluators.gpus),
-            stop_requested=job.stop_requested,
-            progress=lambda told, in_flight: self._progress(place, contest.told, in_flight),
+        run_session(
+            session, job, trained, progress=lambda told, in_flight: self._progress(place, contest.told, in_flight)
         )
         if job.stop_requested():
             raise StopRequestedError(f"stopped after {sum(self._told.values())} of {self._compare.total} evaluations")

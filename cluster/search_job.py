@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import ray
 
@@ -74,20 +75,8 @@ class SearchJob(TrainJob):
         started = time.monotonic()
         job.note("strategy", f"{strategy.name}: {strategy.evaluations} candidates, {session.told} known")
         curve = SearchCurve(job)
-        evaluators = spec.resources.evaluators
-        run_search(
-            session,
-            factory=SearchEvaluator,
-            parameters={
-                "definition": trained.definition,
-                "checkpoint": trained.checkpoint,
-                "data": ray.get(trained.data),
-                "router": spec.router,
-                "device": device(evaluators.gpus),
-            },
-            evaluators=EvaluatorSetting(count=evaluators.count, cpus=evaluators.cpus, gpus=evaluators.gpus),
-            stop_requested=job.stop_requested,
-            progress=lambda told, in_flight: self._progress(strategy.name, in_flight, curve),
+        run_session(
+            session, job, trained, progress=lambda told, in_flight: self._progress(strategy.name, in_flight, curve)
         )
         if job.stop_requested():
             raise StopRequestedError(f"stopped in strategy {strategy.name} after {session.told} candidates")
@@ -112,3 +101,31 @@ class SearchJob(TrainJob):
         total = sum(s.evaluations for s in job.spec.strategy)
         job.progress("searching", done=done, total=total, detail=f"{strategy}, {in_flight} in flight")
         curve.update()
+
+
+def run_session(
+    session: SearchSession, job: JobContext, trained: Trained, *, progress: Callable[[int, int], None]
+) -> None:
+    """Run a session under Ray Tune on the evaluators that the job asks for, each with the trained supernet.
+
+    Args:
+        session: What to evaluate.
+        job: Its resources and router, and whether the user asked for a stop.
+        trained: The supernet and the data.
+        progress: Is told how many candidates have ended, and how many are under way.
+    """
+    evaluators = job.spec.resources.evaluators
+    run_search(
+        session,
+        factory=SearchEvaluator,
+        parameters={
+            "definition": trained.definition,
+            "checkpoint": trained.checkpoint,
+            "data": ray.get(trained.data),
+            "router": job.spec.router,
+            "device": device(evaluators.gpus),
+        },
+        evaluators=EvaluatorSetting(count=evaluators.count, cpus=evaluators.cpus, gpus=evaluators.gpus),
+        stop_requested=job.stop_requested,
+        progress=progress,
+    )

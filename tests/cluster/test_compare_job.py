@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,14 +13,13 @@ from cluster.compare_job import epoch_seconds, session_spec, spec_of
 from nas_service.candidate import CandidateStatus
 from nas_service.comparison import Comparison
 from nas_service.fidelity import audit
-from nas_service.home import Home
 from nas_service.job import parse_job
 from nas_service.job_state import JobState
 from nas_service.report import collect, write_report
 from nas_service.standings import Standings
 from nas_service.strict_yaml import load_yaml
 from tests.cluster.gateway.processes import wait_for
-from tests.cluster.test_tune_job import DriverOnly, StoreSource, candidate
+from tests.cluster.test_tune_job import DriverOnly, StoreSource, candidate, driver_alone
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "docs/examples/digits-compare.yaml"
 PLAIN = {
@@ -70,15 +67,8 @@ def test_the_pairs_of_an_audit_are_drawn_from_the_finished_and_are_the_same_afte
 
 @pytest.fixture(scope="module")
 def driver() -> Iterator[DriverOnly]:
-    root = Path(tempfile.mkdtemp(prefix="nas-cmp-", dir="/tmp"))  # paths of Ray's sockets must stay short
-    driven = DriverOnly(Home(root))
-    try:
+    with driver_alone() as driven:
         yield driven
-    finally:
-        if driven.process is not None and driven.process.poll() is None:
-            driven.kill()
-        driven.store.close()
-        shutil.rmtree(root, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")

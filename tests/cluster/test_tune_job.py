@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -150,9 +151,10 @@ class DriverOnly:
         return self.store.jobs.get(job_id).state.over
 
 
-@pytest.fixture(scope="module")
-def driver() -> Iterator[DriverOnly]:
-    root = Path(tempfile.mkdtemp(prefix="nas-tune-", dir="/tmp"))  # paths of Ray's sockets must stay short
+@contextlib.contextmanager
+def driver_alone() -> Iterator[DriverOnly]:
+    """A home whose jobs' drivers run without a service; whatever is left of it at the end is removed."""
+    root = Path(tempfile.mkdtemp(prefix="nas-job-", dir="/tmp"))  # paths of Ray's sockets must stay short
     driven = DriverOnly(Home(root))
     try:
         yield driven
@@ -161,6 +163,12 @@ def driver() -> Iterator[DriverOnly]:
             driven.kill()
         driven.store.close()
         shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def driver() -> Iterator[DriverOnly]:
+    with driver_alone() as driven:
+        yield driven
 
 
 @pytest.fixture(scope="module")
