@@ -103,6 +103,7 @@ async def _run(keys: Path, mailboxes: Path, port: int, work_s: float) -> None:
     over, gate, rng = asyncio.Event(), asyncio.Semaphore(CONNECTING_AT_ONCE), random.Random(0)
 
     async def connect(key: Path) -> Board:
+        """Return the connected board of a key."""
         async with gate:
             link = await asyncssh.connect(
                 "127.0.0.1", port, username=key.name, client_keys=[str(key)], known_hosts=None, config=None,

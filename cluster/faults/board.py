@@ -68,6 +68,7 @@ def _measure_at_once(made: Path) -> None:
         beat: Callable[[float | None], None],
         sentinel: object = None,
     ) -> Result:
+        """Answer a lease as `edge_agent.work.measure_lease` does, whose arguments these are."""
         beat(WINDOW_S)
         stop.wait(WINDOW_S)
         result = dataclasses.replace(

@@ -181,6 +181,7 @@ def _versus(rows: Sequence[Row]) -> str:
     keys = list(dict.fromkeys((system, seed) for system, seed, _ in found))
 
     def text(key: Key, measure: str) -> str:
+        """Return the cell of a comparison and a measure."""
         row = found.get((*key, measure))
         if row is None or row.value is None:
             return ""
