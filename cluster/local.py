@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from cluster.port_turn import port_turn
 from cluster.ray_head import free_port, group_alive, start_ray, stop_ray, token_environment
 from nas_service.addresses import Addresses
 from nas_service.errors import ConflictError, NasError
@@ -71,8 +72,9 @@ def up(
             )
         )
         report("starting the boards' gateway, the API and the dashboard")
-        arguments = [f"--home={home.root}", f"--ray-port={head.port}", *_binding(addresses)]
-        state = ServiceState.from_dict(json.loads(_run_parts(home, ["start", *arguments])))
+        with port_turn():
+            arguments = [f"--home={home.root}", f"--ray-port={head.port}", *_binding(addresses)]
+            state = ServiceState.from_dict(json.loads(_run_parts(home, ["start", *arguments])))
     except BaseException:
         stop_ray(head.pid)
         home.clear_state()

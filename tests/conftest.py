@@ -26,8 +26,13 @@ def ray_cluster() -> Iterator[None]:
     ray.shutdown()
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what needs a cluster in one process, so that the cluster is started once."""
+    """Share what needs a cluster between two processes, so that each cluster is started once: half of it waits.
+
+    One process has the whole service of `live`, the other everything else.
+    """
     for item in items:
         if item.get_closest_marker("ray") is not None:
-            item.add_marker(pytest.mark.xdist_group("cluster"))
+            fixtures = getattr(item, "fixturenames", ())
+            item.add_marker(pytest.mark.xdist_group("service" if "live" in fixtures else "cluster"))
