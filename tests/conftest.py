@@ -28,11 +28,13 @@ def ray_cluster() -> Iterator[None]:
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Share what needs a cluster between two processes, so that each cluster is started once: half of it waits.
+    """Let a process have whole files, and what needs a cluster be shared between two: each starts its own but once.
 
-    One process has the whole service of `live`, the other everything else.
+    One of these two has the whole service of `live`, the other everything else under Ray.
     """
     for item in items:
         if item.get_closest_marker("ray") is not None:
-            fixtures = getattr(item, "fixturenames", ())
-            item.add_marker(pytest.mark.xdist_group("service" if "live" in fixtures else "cluster"))
+            group = "service" if "live" in getattr(item, "fixturenames", ()) else "cluster"
+        else:
+            group = str(item.path.relative_to(item.config.rootpath))
+        item.add_marker(pytest.mark.xdist_group(group))

@@ -40,7 +40,7 @@ class Story:
 
     job_id: str
     epochs_before: list[int] = field(default_factory=list)
-    gateways: list[int | None] = field(default_factory=list)
+    gateways: list[int] = field(default_factory=list)
     agents: list[int] = field(default_factory=list)
     job: dict = field(default_factory=dict)
 
@@ -76,8 +76,12 @@ def _kill_gateway(live: LiveService, story: Story) -> None:
     pid = live.gateway_pid()
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    wait_for("another gateway on the same port", lambda: live.gateway_pid() != pid and _greets(live), timeout_s=60)
-    story.gateways += [pid, live.gateway_pid()]
+
+    def another() -> int | None:
+        found = live.gateway_pid()
+        return found if found not in (None, pid) and _greets(live) else None
+
+    story.gateways += [pid, wait_for("another gateway on the same port", another, timeout_s=60)]
 
 
 def _greets(live: LiveService) -> bool:

@@ -42,7 +42,6 @@ def _missing() -> str | None:
 pytestmark = [
     pytest.mark.ssh,
     pytest.mark.slow,
-    pytest.mark.xdist_group("openssh"),
     pytest.mark.skipif(_missing() is not None, reason=str(_missing())),
 ]
 

@@ -15,8 +15,6 @@ from workers.bench.rows import Row, from_csv, to_csv, x_text
 from workers.bench.tables import by_system
 from workers.data.dataset import DatasetSpec
 
-pytestmark = pytest.mark.xdist_group("bench-results")
-
 SYSTEMS = ("ours", "cascade-kd", "branchy2", "static-little", "static-mid2", "static-big", "missing")
 CONFIG = BenchConfig(preset="micro", dataset=DatasetSpec(name="digits"), systems=SYSTEMS, seeds=(0, 1), epochs=3)
 CLASSES = tuple("abcd")

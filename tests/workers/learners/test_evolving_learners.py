@@ -18,7 +18,7 @@ from workers.supernet import Supernet
 from workers.train_config import TrainConfig
 from workers.trainer import EpochReport, Trainer
 
-pytestmark = [pytest.mark.xdist_group("evolving"), pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 CONFIG = TrainConfig(epochs=3, batch_size=32)
 GRADIENT = GradientSearch(targets=(0.2, 0.5), warm_up=0.25, fine_tune=0.25)
