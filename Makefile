@@ -32,12 +32,15 @@ $(STAMP): pyproject.toml
 demo: $(STAMP)
 	$(BIN)/nas demo --out $(OUT) $(if $(filter 0,$(KEEP)),--no-keep,)
 
+# The files with tests of a mark; to look into all of them for a few takes 20 seconds.
+marked = $(shell grep -rl --include='test_*.py' 'mark\.$(1)\b' tests)
+
 # What compares times runs by itself, so that nothing competes for the cores. What needs a cluster is in two groups: one
 # shares a whole service, one does not; each waits half of its time.
 test: $(STAMP)
 	$(BIN)/python -m pytest -m "not ray and not alone"
-	$(BIN)/python -m pytest -m "alone" -n 0
-	$(BIN)/python -m pytest -m "ray" -n 2
+	$(BIN)/python -m pytest -m "alone" -n 0 $(call marked,alone)
+	$(BIN)/python -m pytest -m "ray" -n 2 $(call marked,ray)
 
 test-fast: $(STAMP)
 	$(BIN)/python -m pytest -m "not slow"

@@ -33,6 +33,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     One of these two has the whole service of `live`, the other everything else under Ray.
     """
     for item in items:
+        if item.get_closest_marker("xdist_group") is not None:
+            continue
         if item.get_closest_marker("ray") is not None:
             group = "service" if "live" in getattr(item, "fixturenames", ()) else "cluster"
         else:

@@ -173,15 +173,11 @@ def driver() -> Iterator[DriverOnly]:
 
 @pytest.fixture(scope="module")
 def tuned(driver: DriverOnly) -> str:
-    """The docs' example, whose driver was killed once, and which was stopped and resumed once."""
+    """The docs' example, whose driver was killed once."""
     job_id = driver.store.jobs.create(parse_job(EXAMPLE)).id
     driver.start(job_id)
     driver.wait_for_rungs(job_id, 2)
     driver.kill()
-    driver.resume(job_id)
-    driver.wait_for_rungs(job_id, len(driver.rungs(job_id)) + 2)
-    driver.store.jobs.request_stop(job_id)
-    assert driver.ended(job_id) is JobState.STOPPED
     driver.resume(job_id)
     assert driver.ended(job_id) is JobState.FINISHED
     return job_id
@@ -217,6 +213,7 @@ class StoreSource:
 
 @pytest.mark.slow
 @pytest.mark.ray
+@pytest.mark.xdist_group("service")  # it has a Ray of its own; here it keeps the two groups of equal length
 @pytest.mark.timeout(900)
 class TestWholeJob:
     """A driver under Ray, and what came of its job."""
@@ -237,7 +234,7 @@ class TestWholeJob:
         said = next(e.message for e in driver.store.jobs.history(tuned) if e.kind == "logging")
         folder = driver.home.logs / "tensorboard" / tuned
         assert str(folder) in said
-        assert len(list(folder.iterdir())) == 3
+        assert len(list(folder.iterdir())) == 2
 
     def test_the_report_and_a_train_job_take_the_best(self, driver, tuned, tmp_path):
         best = Tuning.of(driver.store.jobs.history(tuned)).best
