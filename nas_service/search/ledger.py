@@ -41,6 +41,10 @@ class Ledger:
     Args:
         space: what is searched.
         objectives: 1 to 4 names, all minimised.
+
+    Attributes:
+        asked: how many candidates were asked for.
+        tells: how many outcomes came, failures included.
     """
 
     def __init__(self, space: ChoiceSpace, *, objectives: Sequence[str]) -> None:
@@ -48,6 +52,8 @@ class Ledger:
         self.objectives = checked_objectives(objectives)
         self.events: list[Event] = []
         self.asked = 0
+        self.tells = 0
+        self._heard = 0
         self._entries: dict[str, Entry] = {}
         self._pending: dict[str, Entry] = {}
         self._told: list[Entry] = []
@@ -64,6 +70,15 @@ class Ledger:
     def entries(self) -> list[Entry]:
         """Every candidate, in the order in which the ledger first heard of it."""
         return list(self._entries.values())
+
+    @property
+    def heard(self) -> list[Entry]:
+        """The candidates that were known when a result last came, in the same order.
+
+        What is planned once for each of `tells` must be a function of these and of results alone: a search that is
+        loaded plans at another moment than an undisturbed one, with more candidates in flight.
+        """
+        return self.entries[: self._heard]
 
     @property
     def pending(self) -> list[Entry]:
@@ -140,6 +155,8 @@ class Ledger:
         )
         self._entries[key] = entry
         self._pending.pop(key, None)
+        self.tells += 1
+        self._heard = len(self._entries)
         if not outcome.failed:
             self._points = np.vstack([self._points, np.array(outcome.points)])
             self._owners = np.append(self._owners, np.full(len(outcome.points), len(self._told)))

@@ -32,7 +32,7 @@ WIDER = 1.0  # the reference lies beyond the front's nadir by so much of its spa
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Plan:
-    """What follows from the results alone."""
+    """What follows from the results, and from what was known when the last one came."""
 
     belief: Belief
     front: Floats
@@ -97,8 +97,8 @@ class LinasProposer(StatelessProposer):
         return np.asarray(mean * plan.belief.chance(plan.rows[left]), dtype=np.float64)
 
     def _planned(self, ledger: Ledger) -> _Plan:
-        if self._plan is None or self._known != ledger.told_count:
-            self._plan, self._known = self._make_plan(ledger), ledger.told_count
+        if self._plan is None or self._known != ledger.tells:
+            self._plan, self._known = self._make_plan(ledger), ledger.tells
         return self._plan
 
     def _make_plan(self, ledger: Ledger) -> _Plan:

@@ -40,26 +40,29 @@ class Pool:
         return self._space.size <= (LISTED if self._plain else LISTED_FOLDED)
 
     def listed(self, ledger: Ledger) -> Indexes:
-        """All points that the ledger has not heard of; only where `is_listed`."""
+        """All points that were not known when a result last came; only where `is_listed`."""
+        heard = ledger.heard
         if self._plain:
-            known = np.array([self._space.encode(e.x) for e in ledger.entries]).reshape(-1, len(self._counts))
+            known = np.array([self._space.encode(e.x) for e in heard]).reshape(-1, len(self._counts))
             fresh = np.ones(self._space.size, dtype=bool)
             fresh[np.ravel_multi_index(tuple(known.T), tuple(self._counts))] = False
             return np.stack(np.unravel_index(np.flatnonzero(fresh), tuple(self._counts)), axis=1)
         keys, indexes = self._catalogue()
-        return indexes[[key not in ledger for key in keys]]
+        old = {entry.key for entry in heard}
+        return indexes[[key not in old for key in keys]]
 
     def evolved(self, parents: Indexes, ledger: Ledger, score: Score, rng: np.random.Generator) -> Indexes:
-        """Points that the ledger has not heard of, found by a genetic search for a high score from these parents."""
-        known = {tuple(self._space.encode(entry.x)) for entry in ledger.entries}
-        kept = self._allowed(np.vstack([self._drawn(2 * KEPT, rng), self._mutants(parents, KEPT, rng)]), known, ledger)
+        """The same where it is not, found by a genetic search for a high score from these parents."""
+        heard = ledger.heard
+        known, keys = {tuple(self._space.encode(entry.x)) for entry in heard}, {entry.key for entry in heard}
+        kept = self._allowed(np.vstack([self._drawn(2 * KEPT, rng), self._mutants(parents, KEPT, rng)]), known, keys)
         if not len(kept):
             return kept
         values = score(kept)
         for _ in range(GENERATIONS):
             order = np.argsort(-values, kind="stable")[:KEPT]
             kept, values = kept[order], values[order]
-            children = self._allowed(self._children(np.vstack([kept, parents]), rng), known, ledger)
+            children = self._allowed(self._children(np.vstack([kept, parents]), rng), known, keys)
             if len(children):
                 kept, values = np.vstack([kept, children]), np.concatenate([values, score(children)])
         return kept
@@ -89,8 +92,11 @@ class Pool:
     def _drawn(self, count: int, rng: np.random.Generator) -> Indexes:
         return rng.integers(self._counts, size=(count, len(self._counts)))
 
-    def _allowed(self, points: Indexes, known: set[tuple[int, ...]], ledger: Ledger) -> Indexes:
-        """The feasible and folded ones of these points that are not `known`, each once; they become known."""
+    def _allowed(self, points: Indexes, known: set[tuple[int, ...]], keys: set[str]) -> Indexes:
+        """The feasible and folded ones of these points that are not `known`, each once; they become known.
+
+        What folds to one of `keys` is known too.
+        """
         allowed = []
         for row in map(tuple, points.tolist()):
             if row in known:
@@ -101,7 +107,7 @@ class Pool:
                 continue
             key, point = self._space.resolve(self._space.decode(row))
             folded = tuple(self._space.encode(point))
-            if key in ledger or (folded != row and folded in known) or not self._space.is_feasible(point):
+            if key in keys or (folded != row and folded in known) or not self._space.is_feasible(point):
                 continue
             known.add(folded)
             allowed.append(folded)

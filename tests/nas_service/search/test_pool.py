@@ -5,6 +5,7 @@ import pytest
 
 from nas_service.choice_space import ChoiceSpace
 from nas_service.search.ledger import Ledger
+from nas_service.search.outcome import read_outcome
 from nas_service.search.pool import Pool
 
 SMALL = {"a": [1, 2, 3], "b": ["x", "y"], "c": [0, 1, 2, 3]}
@@ -12,9 +13,12 @@ VAST = {f"g{i}": list(range(6)) for i in range(12)}
 
 
 def ledger_of(space, points):
+    """A ledger in which these were asked for before the first of them was told."""
     ledger = Ledger(space, objectives=("error",))
     for point in points:
         ledger.record_ask(point, draws=1)
+    for point in points[:1]:
+        ledger.record_tell(point, read_outcome({"error": 1.0}, objectives=("error",)))
     return ledger
 
 
@@ -34,6 +38,14 @@ def test_a_small_space_is_listed_without_what_was_asked(functions, left):
     keys = {space.phenotype(space.decode(row)) for row in rows.tolist()}
     assert len(rows) == len(keys) == left
     assert not keys & {space.phenotype(x) for x in asked}
+
+
+def test_what_was_asked_since_the_last_result_changes_no_plan():
+    space, asked = ChoiceSpace(SMALL), [{"a": 1, "b": "x", "c": 1}, {"a": 2, "b": "y", "c": 0}]
+    ledger = ledger_of(space, asked[:1])
+    before = Pool(space).listed(ledger)
+    ledger.record_ask(asked[1], draws=1)
+    assert np.array_equal(Pool(space).listed(ledger), before)
 
 
 def test_a_vast_space_is_searched_for_what_scores_high():
