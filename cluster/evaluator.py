@@ -7,6 +7,7 @@ from typing import Any
 
 from cluster.gateway.actor import GatewayClient, find_gateway
 from edge_agent.records import Artifact
+from nas_service.bar import Bar
 from nas_service.evaluation_report import EvaluationReport
 from nas_service.pair_space import SpaceDefinition
 from workers.evaluation import EvaluationData
@@ -38,10 +39,12 @@ class SearchEvaluator:
         self._core = EvaluatorCore(definition, checkpoint=checkpoint, data=data, threads=1, device=device)
         self._router = router
 
-    def evaluate(self, candidate_id: str, architecture: dict[str, Any], exports: list[str]) -> EvaluationReport:
+    def evaluate(
+        self, candidate_id: str, architecture: dict[str, Any], exports: list[str], bar: Bar | None
+    ) -> EvaluationReport:
         """Return the report of one candidate; failures of the candidate or of handing it over are reports too."""
         wanted = [half for half in HALVES if half in exports]
-        report = self._core.evaluate(architecture, router=self._router, export=wanted)
+        report = self._core.evaluate(architecture, router=self._router, export=wanted, bar=bar)
         try:
             models = {half: publish(data) for half, data in report.models.items()}
         except Exception as error:

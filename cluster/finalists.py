@@ -31,7 +31,7 @@ def choose_finalists(candidates: Sequence[Candidate], *, objectives: Sequence[st
     curves = {
         c.id: np.array([[float(point[name]) for name in objectives] for point in c.values])
         for c in candidates
-        if c.status is CandidateStatus.FINISHED and c.values and not c.predicted
+        if c.status is CandidateStatus.FINISHED and c.values and not c.estimated
     }
     by_id = {c.id: c for c in candidates}
     chosen: list[Candidate] = []

@@ -40,7 +40,7 @@ class SearchCurve:
 def search_figures(told: list[Candidate], objectives: tuple[str, ...]) -> dict[str, float]:
     """Return the hypervolume and the least value of each objective, of candidates in the order in which they ended."""
     rows = [
-        np.array([[float(p[n]) for n in objectives] for p in c.values]) for c in told if c.values and not c.predicted
+        np.array([[float(p[n]) for n in objectives] for p in c.values]) for c in told if c.values and not c.estimated
     ]
     if not rows:
         return {}

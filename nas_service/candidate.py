@@ -63,7 +63,7 @@ class Candidate:
         status: how far it has come.
         costs: little_macs, tail_macs, worst_macs, params, weights_kib, from the layer records.
         structures: weight-free SHA-256 keys of the halves, `little` and `big`.
-        accuracies: little, big (0 to 100 %) and n, the number of images.
+        accuracies: little, big (0 to 100 %), n, the number of images, and of, how many there are.
         curve: the `.npz` of its accuracy at every threshold.
         measurements: measurement key by half by board class.
         values: what the searcher was told: points of the curve, objective -> number, and `threshold`, a number or
@@ -123,6 +123,16 @@ class Candidate:
     def predicted(self) -> bool:
         """Whether what the searcher was told rests on predicted costs."""
         return any(PREDICTED in point for point in self.values)
+
+    @property
+    def partial(self) -> bool:
+        """Whether its evaluation ended early, so that its curve is of some of the images only."""
+        return self.accuracies.get("n", 0.0) < self.accuracies.get("of", 0.0)
+
+    @property
+    def estimated(self) -> bool:
+        """Whether what the searcher was told is not what a front may show: costs or accuracies are estimates."""
+        return self.predicted or self.partial
 
     def to_dict(self) -> dict[str, Any]:
         """Return the candidate as JSON-able data (the curve in base64), the exact inverse of `from_dict`."""

@@ -19,7 +19,7 @@ class EvaluationReport:
         candidate_id: Whose report it is.
         status: `ok`, or `failed` with `error` saying why.
         error: Why it failed, else None.
-        accuracies: `little` and `big` in percent, `n` images.
+        accuracies: `little` and `big` in percent, of `n` images out of `of`.
         curve: The npz of `nas_service.curve.Curve`, None if failed.
         models: The exported graphs that were asked for, by half, as stored.
         split_hashes: SHA-256 of the index arrays of the splits that were read.

@@ -16,6 +16,7 @@ from nas_service.job_parts import (
     DATASETS,
     NO_ORIGIN,
     Dataset,
+    Evaluation,
     EvaluatorResources,
     Finalists,
     Logging,
@@ -39,6 +40,7 @@ __all__ = [
     "TRANSITIONS",
     "Compare",
     "Dataset",
+    "Evaluation",
     "EvaluatorResources",
     "Finalists",
     "InvalidJobError",
@@ -106,6 +108,7 @@ class JobSpec(Part):
     strategy: Annotated[tuple[Strategy, ...], BeforeValidator(_as_list)] = ()
     objectives: Annotated[tuple[Annotated[Text, AfterValidator(_objective)], ...], AfterValidator(_few)] = ()
     constraints: dict[Annotated[Text, AfterValidator(_bounded)], Bound] = Field(default_factory=dict)
+    evaluation: Evaluation = Evaluation()
     measurement: Measurement = Measurement()
     finalists: Finalists = Finalists()
     resources: Resources = Resources()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Annotated, Literal
 
@@ -185,6 +186,23 @@ class Strategy(Part):
                 raise ValueError(f"{key} means nothing to strategy {self.name!r}, only to {owner!r}; remove it")
         if self.name == "coevolve" and self.evaluations < 2:
             raise ValueError(f"evaluations is {self.evaluations}, but the population of 'coevolve' needs at least 2")
+        return self
+
+
+class Evaluation(Part):
+    """How accuracies are counted: on every image of the validation split, unless `parts` lets poor pairs go earlier.
+
+    `parts` are shares of the images, ascending. After each, a pair is let go that could not reach the front even if it
+    were `doubt` standard errors better than it looks on these images. No parts: every pair is seen to the end.
+    """
+
+    parts: Annotated[tuple[Annotated[float, Field(strict=True, gt=0, lt=1)], ...], Field(max_length=10)] = ()
+    doubt: Annotated[float, Field(strict=True, gt=0, le=10)] = 2.0
+
+    @model_validator(mode="after")
+    def _ascends(self) -> Evaluation:
+        if any(later <= earlier for earlier, later in itertools.pairwise(self.parts)):
+            raise ValueError(f"parts are {list(self.parts)} but must ascend")
         return self
 
 

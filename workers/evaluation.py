@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -44,7 +44,7 @@ class EvaluationData:
     Attributes:
         recalibration: (R, C, H, W) uint8 images of the weights split, augmented as in training: the borders that
             cropping pads are part of what the weights are used to. Without them a CIFAR-10 pair lost 2 to 4 points.
-        images: (N, C, H, W) uint8 images to score, of the validation split.
+        images: (N, C, H, W) uint8 images to score, of the validation split; the first k of them are spread over it.
         labels: (N,) int64.
         mean: Per channel.
         std: Per channel.
@@ -73,6 +73,7 @@ class EvaluationData:
         generator = torch.Generator().manual_seed(RECALIBRATION_SEED)
         parts = [augment(part, dataset.augmentation, generator=generator) for part in images.split(BATCH)]
         chosen = splits.validation[_spread(len(splits.validation), limit or len(splits.validation))]
+        chosen = chosen[_evenly(len(chosen))]
         return cls(
             recalibration=torch.cat(parts) if parts else images,
             images=dataset.train_images[torch.from_numpy(chosen)],
@@ -201,8 +202,22 @@ class Evaluation:
         return {router: self.outputs.curve(router) for router in SCORES}
 
 
-def evaluate(supernet: Supernet, plan: PairPlan, context: EvaluationContext) -> Evaluation:
+def evaluate(
+    supernet: Supernet,
+    plan: PairPlan,
+    context: EvaluationContext,
+    *,
+    parts: Sequence[float] = (),
+    hopeless: Callable[[Outputs], bool] = lambda outputs: False,
+) -> Evaluation:
     """Return the accuracy of `plan` at every threshold, with the weights of `supernet`, which stays as it is.
+
+    Args:
+        supernet: Has the weights.
+        plan: The pair.
+        context: The images.
+        parts: Shares of the images, ascending, in (0, 1), after which to ask whether it is worth going on.
+        hopeless: Is asked with the outputs so far; True ends the evaluation with these.
 
     Raises:
         InvalidRequestError: the plan is of another space, or outputs are not finite.
@@ -212,7 +227,7 @@ def evaluate(supernet: Supernet, plan: PairPlan, context: EvaluationContext) -> 
     extracted = time.perf_counter()
     recalibrate(pair, context.recalibration)
     recalibrated = time.perf_counter()
-    outputs = infer(pair, context.batches, labels=context.labels)
+    outputs = _infer_in_parts(pair, context, parts, hopeless)
     seconds = {
         "extract": extracted - started,
         "recalibrate": recalibrated - extracted,
@@ -260,15 +275,44 @@ def infer(pair: Pair, images: Sequence[Tensor], *, labels: NDArray[np.int64]) ->
         UncalibratedError: if a BatchNorm has no statistics.
         InvalidRequestError: if outputs are not finite.
     """
+    return _outputs(_run(fold(pair), images), labels)
+
+
+def _infer_in_parts(
+    pair: Pair, context: EvaluationContext, parts: Sequence[float], hopeless: Callable[[Outputs], bool]
+) -> Outputs:
     folded = fold(pair)
+    results: list[tuple[Tensor, Tensor]] = []
+    for end in [*(round(part * len(context.batches)) for part in parts), len(context.batches)]:
+        results += _run(folded, context.batches[len(results) : end])
+        outputs = _outputs(results, context.labels) if results else None
+        if outputs is not None and (len(results) == len(context.batches) or hopeless(outputs)):
+            return outputs
+    raise InvalidRequestError("there are no images to score on")
+
+
+def _run(folded: Pair, images: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
     with torch.inference_mode():
-        results = [folded(batch) for batch in images]
+        return [folded(batch) for batch in images]
+
+
+def _outputs(results: Sequence[tuple[Tensor, Tensor]], labels: NDArray[np.int64]) -> Outputs:
+    """Return the outputs of batches; `labels` may go on beyond them."""
     little, escalated = (torch.cat([r[i] for r in results]).float().cpu() for i in (0, 1))
-    return Outputs(little_logits=little, escalated_logits=escalated, labels=labels)
+    return Outputs(little_logits=little, escalated_logits=escalated, labels=labels[: len(little)])
 
 
 def _norms(pair: nn.Module) -> list[nn.BatchNorm2d]:
     return [module for module in pair.modules() if isinstance(module, nn.BatchNorm2d)]
+
+
+def _evenly(count: int) -> NDArray[np.int64]:
+    """Return positions 0 to count - 1 in an order of which every beginning is spread over all of them.
+
+    The golden ratio's multiples, as in Kronecker sequences; data sets often lie in order of their classes.
+    """
+    multiples = (np.arange(count) * ((5**0.5 - 1) / 2)) % 1.0
+    return np.argsort(np.argsort(multiples, kind="stable"), kind="stable")
 
 
 def _spread(available: int, wanted: int) -> NDArray[np.int64]:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import torch
 
+from nas_service.bar import Bar
 from nas_service.curve import Curve
 from nas_service.pair_space import PairSpace, SpaceDefinition
 from workers.bundle import build_bundle
@@ -38,7 +39,8 @@ class CandidateReport:
     Attributes:
         status: `ok` or `failed`.
         error: Why it failed, else None.
-        accuracies: `little` and `big` (everything escalated) in percent of `n` validation images.
+        accuracies: `little` and `big` (everything escalated) in percent of `n` validation images, out of `of`: fewer
+            where the evaluation ended early, since nothing was worth having.
         curve: `Curve.to_bytes` of the router asked for.
         models: ONNX files of the halves asked for.
         split_hashes: SHA-256 by data split.
@@ -137,27 +139,40 @@ class EvaluatorCore:
         self._split_hashes, self._device = data.split_hashes, device
 
     def evaluate(
-        self, architecture: Mapping[str, Any], *, router: str, export: Collection[Half] = ()
+        self,
+        architecture: Mapping[str, Any],
+        *,
+        router: str,
+        export: Collection[Half] = (),
+        bar: Bar | None = None,
     ) -> CandidateReport:
         """Return the report of one candidate; it never raises.
 
         Args:
             architecture: A point of the space.
             router: Whose curve to report; its score is part of an exported little.
-            export: The halves whose ONNX files are wanted.
+            export: The halves whose ONNX files are wanted, unless the evaluation ends early.
+            bar: What ends it early: no point that may be worth having. None never does.
         """
         started = time.perf_counter()
+        total = len(self._context.labels)
         try:
-            evaluation = evaluate(self._supernet, self.space.plan(architecture), self._context)
+            evaluation = evaluate(
+                self._supernet,
+                self.space.plan(architecture),
+                self._context,
+                parts=() if bar is None else bar.parts,
+                hopeless=lambda outputs: bar is not None and bar.out_of_reach(outputs.curve(router)),
+            )
             curve = evaluation.outputs.curve(router)
             exporting = time.perf_counter()
-            models = _export(evaluation, router=router, halves=export)
+            models = _export(evaluation, router=router, halves=export if curve.n == total else ())
         except Exception as error:
             return CandidateReport(status="failed", error=_reason(error), split_hashes=self._split_hashes)
         finished = time.perf_counter()
         return CandidateReport(
             status="ok",
-            accuracies=_percent(curve),
+            accuracies={**_percent(curve), "of": float(total)},
             curve=curve.to_bytes(),
             models=models,
             split_hashes=self._split_hashes,

@@ -16,17 +16,25 @@ from cluster.benchmarks.energy import integration
 from cluster.benchmarks.frugal import frugality, predictor
 from cluster.benchmarks.gateway import fleet_size, pull_speed
 from cluster.benchmarks.learning import escalation, evaluation, sandwich_step
+from cluster.benchmarks.overlap import occupancy
 from cluster.benchmarks.ranking import shared_weights
 from cluster.benchmarks.row import Benchmark, Row
 from cluster.benchmarks.runtime import overhead
+from cluster.benchmarks.searching import fifty_and_two_hundred, hundred, own_time
+from cluster.benchmarks.warm import warm_candidates
 
 BENCHMARKS: dict[str, Benchmark] = {
     "L5": escalation,
     "L8": sandwich_step,
     "L7": shared_weights,
     "L9": evaluation,
+    "S1": hundred,
+    "S2": fifty_and_two_hundred,
+    "S3": occupancy,
+    "S4": own_time,
     "S5": frugality,
     "S6": predictor,
+    "S8": warm_candidates,
     "E1": latency,
     "E2": screen_overhead,
     "E3": stratified,

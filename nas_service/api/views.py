@@ -96,7 +96,7 @@ class CandidateView(BaseModel):
     phenotype: str
     costs: dict[str, float]
     structures: dict[str, str]
-    accuracies: dict[str, float] = Field(description="`little` and `big` in percent, and `n`, the number of inputs")
+    accuracies: dict[str, float] = Field(description="`little` and `big` in percent of `n` inputs, out of `of`")
     measurements: dict[str, dict[str, str]] = Field(description="Measurement key by half by board class")
     error: str | None
     seconds: dict[str, float]

@@ -70,6 +70,11 @@ class ReportCandidate:
     split_hashes: dict[str, str] = field(default_factory=dict)
 
     @property
+    def partial(self) -> bool:
+        """Whether its evaluation ended early, so that its curve is of some of the images only."""
+        return self.accuracies.get("n", 0.0) < self.accuracies.get("of", 0.0)
+
+    @property
     def final_measurements(self) -> dict[str, dict[str, str]]:
         """A finalist's own measurements, perhaps of a higher tier; those of the search if there are no others."""
         return self.final.get("measurements") or self.measurements

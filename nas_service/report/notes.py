@@ -97,11 +97,17 @@ def _not_measured(data: ReportData) -> list[str]:
 
 
 def _selection(data: ReportData) -> list[str]:
-    sizes = sorted({int(c.accuracies["n"]) for c in data.finished if "n" in c.accuracies})
+    sizes = sorted({int(c.accuracies["n"]) for c in data.finished if "n" in c.accuracies and not c.partial})
     if not sizes:
         return []
     error = 50.0 / sizes[0] ** 0.5
+    early = sum(c.partial for c in data.finished)
+    ended = (
+        f"{early} of {len(data.finished)} evaluated candidates ended early, on some of the images: even with luck they "
+        "are not on the front. The searcher was told what was counted; no figure shows them."
+    )
     return [
+        *([ended] if early else []),
         f"Accuracies of candidates and of the front are on the {sizes[0]:,} images that the search selected by, where "
         f"one standard error is up to {error:.1f} points; the best of many candidates looks better there than it is. "
         "Only the figures marked test in the table of finalists are on images that nothing was selected by.",

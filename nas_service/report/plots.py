@@ -155,7 +155,7 @@ def _front_plot(data: ReportData, board_class: str | None) -> FrontPlot | None:
 
 def _points(data: ReportData, candidate: ReportCandidate, board_class: str | None) -> list[PlotPoint]:
     costs = half_costs(data, candidate, board_class)
-    if candidate.curve is None or costs is None:
+    if candidate.curve is None or candidate.partial or costs is None:
         return []
     curve = candidate.curve
     return [
@@ -188,7 +188,8 @@ def _curve(points: list[PlotPoint], finalists: set[str]) -> PlotCurve:
 
 
 def _told(candidate: ReportCandidate, objectives: tuple[str, ...]) -> Floats:
-    rows = [[point[name] for name in objectives] for point in candidate.values if _measured(point, objectives)]
+    told = () if candidate.partial else candidate.values
+    rows = [[point[name] for name in objectives] for point in told if _measured(point, objectives)]
     return np.array(rows, dtype=np.float64).reshape(-1, len(objectives))
 
 

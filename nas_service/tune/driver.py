@@ -21,6 +21,7 @@ from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig
 from ray.tune.search import Searcher as TuneSearcher
 
+from nas_service.bar import Bar
 from nas_service.evaluation_report import EvaluationReport
 from nas_service.tune.session import SearchSession
 
@@ -31,8 +32,10 @@ _BOARDS_S = 0.2  # how often the boards' answers are looked at
 class Evaluator(Protocol):
     """What a trial runs; made once per actor by the factory given to `run_search`."""
 
-    def evaluate(self, candidate_id: str, architecture: dict[str, Any], exports: list[str]) -> EvaluationReport:
-        """Evaluate one candidate; a failure is returned, never raised."""
+    def evaluate(
+        self, candidate_id: str, architecture: dict[str, Any], exports: list[str], bar: Bar | None
+    ) -> EvaluationReport:
+        """Evaluate one candidate, to the end or until it is below the bar; a failure is returned, never raised."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +60,8 @@ class CandidateTrial(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Evaluate the candidate and end the trial with its report."""
         config = self._config
-        report = self._evaluator.evaluate(config["candidate"], config["architecture"], config["exports"])
+        bar = None if config["bar"] is None else Bar.from_dict(config["bar"])
+        report = self._evaluator.evaluate(config["candidate"], config["architecture"], config["exports"], bar)
         return {"report": report.to_json(), tune.result.DONE: True}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -119,7 +123,13 @@ class SessionSearcher(TuneSearcher):
                 self._trials[trial_id] = candidate.id
                 exports = self._session.wanted_exports(candidate)
                 self._progress(self._session.told, self._session.in_flight)
-                return {"candidate": candidate.id, "architecture": candidate.architecture, "exports": exports}
+                bar = self._session.bar(candidate)
+                return {
+                    "candidate": candidate.id,
+                    "architecture": candidate.architecture,
+                    "exports": exports,
+                    "bar": None if bar is None else bar.to_dict(),
+                }
             if self._session.finished:
                 return TuneSearcher.FINISHED
             if self._trials:

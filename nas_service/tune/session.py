@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from edge_agent.records import Half
+from nas_service.bar import Bar
 from nas_service.candidate import Candidate, CandidateStatus, Proposal
 from nas_service.curve import Curve
 from nas_service.evaluation_report import EvaluationReport
@@ -26,9 +27,10 @@ from nas_service.job import JobSpec
 from nas_service.measurement import MeasurementRequest, RequestState, RequestStatus, measurement_key
 from nas_service.pair_space import PairSpace
 from nas_service.search import Searcher
+from nas_service.tune.patience import Patience
 from nas_service.tune.ports import Archive, Measurer
-from nas_service.tune.thrift import Thrift
-from nas_service.valuation import half_cost, told_points
+from nas_service.tune.thrift import Costs, Thrift
+from nas_service.valuation import Point, half_cost, told_points
 
 _HALVES: tuple[Half, Half] = ("little", "big")
 
@@ -40,7 +42,7 @@ class _Flight:
     candidate: Candidate
     waiting: dict[str, tuple[str, Half]] = field(default_factory=dict)
     give_up_at: float = math.inf
-    boards: dict[str, dict[str, HalfCost]] = field(default_factory=dict)
+    boards: dict[str, dict[Half, HalfCost]] = field(default_factory=dict)
     evaluated: bool = False
 
 
@@ -81,6 +83,7 @@ class SearchSession:
         self._exhausted = False
         thrifty = spec.measurement.only is not None and measurer is not None
         self._thrift = Thrift(spec, space=space) if thrifty else None
+        self._patience = Patience(spec)
         self._known = self._resume()
 
     @property
@@ -182,6 +185,10 @@ class SearchSession:
                 keys[key] = (board_class, half)
         return keys
 
+    def bar(self, candidate: Candidate) -> Bar | None:
+        """Return what ends a candidate's evaluation early; None if it is evaluated on every image in any case."""
+        return self._patience.bar(candidate, self._least_costs(candidate))
+
     def evaluated(self, report: EvaluationReport) -> None:
         """Take in a trial's report: ask for the measurements, or finish what needs none or failed."""
         flight = self._flights.get(report.candidate_id)
@@ -198,6 +205,9 @@ class SearchSession:
             split_hashes=report.split_hashes,
             seconds=report.seconds,
         )
+        if flight.candidate.partial:
+            self._end_early(flight)
+            return
         keys = self._measurement_keys(flight.candidate)
         flight.candidate = replace(flight.candidate, measurements=_by_class(keys))
         if self._spared(flight):
@@ -205,6 +215,27 @@ class SearchSession:
         self._measure(flight, report.models)
         self._archive.update(flight.candidate)
         self._join(flight)
+
+    def _end_early(self, flight: _Flight) -> None:
+        """Finish a candidate whose evaluation ended early: boards do not measure it, and it is told as far as known."""
+        candidate = flight.candidate
+        seen = f"{candidate.accuracies['n']:.0f} of {candidate.accuracies['of']:.0f} images"
+        self._note("early", f"{candidate.id}: ended after {seen}, since even with luck it is not on the front")
+        points = self._points(candidate, self._least_costs(candidate))
+        self._finish(flight, replace(candidate, status=CandidateStatus.FINISHED, values=points))
+
+    def _least_costs(self, candidate: Candidate) -> Costs:
+        return self._measured_costs(candidate) if self._thrift is None else self._thrift.least(candidate)
+
+    def _measured_costs(self, candidate: Candidate) -> Costs:
+        """Return what boards have answered about a candidate's halves, whoever asked."""
+        keys = self._measurement_keys(candidate)
+        costs: dict[str, dict[Half, HalfCost]] = {}
+        for key, state in ({} if self._measurer is None else self._measurer.poll(sorted(keys))).items():
+            if state.state is RequestStatus.DONE and state.result is not None:
+                board_class, half = keys[key]
+                costs.setdefault(board_class, {})[half] = half_cost(state.result)
+        return costs
 
     def _spared(self, flight: _Flight) -> bool:
         """Finish a candidate that boards need not measure, by what it is believed to cost; return whether it is one."""
@@ -220,16 +251,10 @@ class SearchSession:
 
     def _learn(self, candidate: Candidate) -> None:
         """Take in what boards have answered about a candidate's halves, whoever asked, and what was told of it."""
-        if self._thrift is None or self._measurer is None:
-            return
-        keys = self._measurement_keys(candidate)
-        costs: dict[str, dict[Half, HalfCost]] = {}
-        for key, state in self._measurer.poll(sorted(keys)).items():
-            if state.state is RequestStatus.DONE and state.result is not None:
-                board_class, half = keys[key]
-                costs.setdefault(board_class, {})[half] = half_cost(state.result)
-        self._thrift.learn(candidate, costs)
-        self._thrift.had(candidate.values)
+        self._patience.had(candidate)
+        if self._thrift is not None:
+            self._thrift.learn(candidate, self._measured_costs(candidate))
+            self._thrift.had(candidate)
 
     def _measure(self, flight: _Flight, models: Mapping[str, Any]) -> None:
         """Ask for the measurements of an evaluated candidate.
@@ -293,24 +318,24 @@ class SearchSession:
         if flight.waiting or flight.candidate.id not in self._flights:
             return
         candidate = flight.candidate
-        assert candidate.curve is not None
-        points = told_points(
-            FrontCandidate(
-                id=candidate.id,
-                number=candidate.number,
-                coupling=str(candidate.architecture["coupling"]),
-                curve=Curve.from_bytes(candidate.curve),
-                costs=candidate.costs,
-                boards=flight.boards,
-            ),
-            self._spec.objectives,
-            self._spec.constraints,
-        )
+        points = self._points(candidate, flight.boards)
         if not points:
             self._note(
                 "infeasible", f"{candidate.id}: no threshold meets the constraints with every objective measured"
             )
         self._finish(flight, replace(candidate, status=CandidateStatus.FINISHED, values=points))
+
+    def _points(self, candidate: Candidate, boards: Costs) -> tuple[Point, ...]:
+        assert candidate.curve is not None
+        priced = FrontCandidate(
+            id=candidate.id,
+            number=candidate.number,
+            coupling=str(candidate.architecture["coupling"]),
+            curve=Curve.from_bytes(candidate.curve),
+            costs=candidate.costs,
+            boards={c: {str(half): cost for half, cost in found.items()} for c, found in boards.items()},
+        )
+        return told_points(priced, self._spec.objectives, self._spec.constraints)
 
     def _fail(self, flight: _Flight, error: str) -> None:
         self._note("failed", f"{flight.candidate.id}: {error}")

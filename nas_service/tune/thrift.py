@@ -74,11 +74,21 @@ class Thrift:
                     key = candidate.structures[half]
                     self._foresight[board_class].learn(key, structures[half], measured[half])
 
-    def had(self, points: Iterable[Point]) -> None:
-        """Take in the points of a candidate that was told, unless they were predicted."""
-        for point in points:
-            if PREDICTED not in point:
-                self._front.append(tuple(float(point[name]) for name in self._spec.objectives))
+    def had(self, candidate: Candidate) -> None:
+        """Take in the points of a candidate that was told, unless they are estimates."""
+        if not candidate.estimated:
+            self._front += map(tuple, self._rows(candidate.values))
+
+    def least(self, candidate: Candidate) -> Costs:
+        """Return what a candidate's halves cost, or at the least may cost, as far as that is known well enough."""
+        structures = halves_of(self._space.plan(candidate.architecture))
+        costs: dict[str, dict[Half, HalfCost]] = {}
+        for board_class, foresight in self._foresight.items():
+            for half in HALVES:
+                belief = foresight.foresee(candidate.structures[half], structures[half])
+                if belief is not None:
+                    costs.setdefault(board_class, {})[half] = belief.least
+        return costs
 
     def believed(self, candidate: Candidate) -> tuple[Point, ...] | None:
         """Return the points that an evaluated candidate is believed to have, or None if boards are to measure it.

@@ -2,18 +2,23 @@ from __future__ import annotations
 
 import io
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import onnx
 import pytest
 import torch
 
+from nas_service.bar import Bar
 from nas_service.curve import Curve
 from nas_service.errors import InvalidRequestError
 from nas_service.presets import MICRO, TINY
 from tests.workers.test_export import run
 from workers.checkpoint import Checkpoint
-from workers.evaluation import evaluate
+from workers.data.dataset import DatasetSpec
+from workers.data.loading import load
+from workers.data.splits import Splits
+from workers.evaluation import EvaluationData, evaluate
 from workers.evaluator import EvaluatorCore, Finishing
 from workers.export import ExportedPair
 from workers.train_config import TrainConfig
@@ -36,6 +41,31 @@ def test_a_report_holds_what_evaluate_gives(core, trained, context):
     assert report.accuracies["big"] == pytest.approx(100 * evaluation.big_accuracy)
     assert np.array_equal(curve.correct, evaluation.outputs.curve("margin").correct)
     assert set(report.seconds) == {"extract", "recalibrate", "infer", "export", "total"}
+
+
+def test_an_evaluation_ends_at_the_part_after_which_nothing_is_worth_having(core, data):
+    bar = Bar(parts=(0.25, 0.5), doubt=2.0, objectives=("error",), front=((0.0,),))
+    report = core.evaluate(point(core), router="msp", export=("little", "big"), bar=bar)
+    seen = Curve.from_bytes(report.curve)
+    assert (report.status, report.models, report.accuracies["of"]) == ("ok", {}, len(data.labels))
+    assert seen.n == report.accuracies["n"] < len(data.labels)
+
+
+def test_an_evaluation_that_may_reach_the_front_is_the_same_as_one_without_a_bar(core):
+    bar = Bar(parts=(0.25, 0.5), doubt=2.0, objectives=("error",), front=((100.0,),))
+    held, free = (core.evaluate(point(core), router="msp", export=("little",), bar=b) for b in (bar, None))
+    assert (held.accuracies, held.curve, set(held.models)) == (free.accuracies, free.curve, {"little"})
+
+
+def test_every_beginning_of_the_images_is_spread_over_the_classes(trained):
+    dataset = load(DatasetSpec(name="digits"))
+    splits = Splits.of(dataset, seed=0)
+    order = np.argsort(dataset.train_labels[torch.from_numpy(splits.validation)].numpy(), kind="stable")
+    by_class = replace(splits, validation=splits.validation[order])
+    labels = EvaluationData.of(dataset, by_class).labels.numpy()
+    counts = np.bincount(labels[: len(labels) // 4], minlength=10)
+    assert sorted(labels) == sorted(dataset.train_labels[torch.from_numpy(splits.validation)].tolist())
+    assert counts.min() >= 0.6 * counts.mean()
 
 
 def test_a_learned_router_is_searched_by_cross_fitted_scores_and_its_graph_can_be_measured(core, trained, context):

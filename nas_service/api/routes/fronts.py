@@ -60,7 +60,7 @@ def front_view(store: Store, job_id: str, query: FrontQuery) -> FrontView:
         InvalidRequestError: the query's board or limits do not fit what was measured.
     """
     finished = store.candidates.list(job_id, status=CandidateStatus.FINISHED, with_curves=True)
-    priced = priced_candidates(finished, store.fleet)
+    priced = priced_candidates([c for c in finished if not c.partial], store.fleet)
     axis, points = front_points(priced, query)
     return FrontView(
         job_id=job_id,

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from nas_service.bar import Bar
 from nas_service.curve import Curve
 from nas_service.evaluation_report import EvaluationReport
 
@@ -27,7 +28,9 @@ class Instant:
     def __init__(self, *, notes: str, pause_s: float = 0.0) -> None:
         self._notes, self._pause_s = Path(notes), pause_s
 
-    def evaluate(self, candidate_id: str, architecture: dict[str, Any], exports: list[str]) -> EvaluationReport:
+    def evaluate(
+        self, candidate_id: str, architecture: dict[str, Any], exports: list[str], bar: Bar | None
+    ) -> EvaluationReport:
         begin = time.time()
         time.sleep(self._pause_s)
         note = {"candidate": candidate_id, "pid": os.getpid(), "begin": begin, "end": time.time()}
@@ -40,31 +43,37 @@ class Instant:
 class InCompany(Instant):
     """Waits with its first candidate, for a minute at most, until a second evaluator has one too."""
 
-    def evaluate(self, candidate_id: str, architecture: dict[str, Any], exports: list[str]) -> EvaluationReport:
+    def evaluate(
+        self, candidate_id: str, architecture: dict[str, Any], exports: list[str], bar: Bar | None
+    ) -> EvaluationReport:
         present = self._notes.parent / "present"
         present.mkdir(exist_ok=True)
         (present / str(os.getpid())).touch()
         give_up_at = time.monotonic() + 60
         while len(list(present.iterdir())) < 2 and time.monotonic() < give_up_at:
             time.sleep(0.05)
-        return super().evaluate(candidate_id, architecture, exports)
+        return super().evaluate(candidate_id, architecture, exports, bar)
 
 
 class KilledOnce(Instant):
     """Its process is killed the first time that it evaluates the third candidate."""
 
-    def evaluate(self, candidate_id: str, architecture: dict[str, Any], exports: list[str]) -> EvaluationReport:
+    def evaluate(
+        self, candidate_id: str, architecture: dict[str, Any], exports: list[str], bar: Bar | None
+    ) -> EvaluationReport:
         mark = self._notes.parent / "killed"
         if candidate_id.endswith("-3") and not mark.exists():
             mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().evaluate(candidate_id, architecture, exports)
+        return super().evaluate(candidate_id, architecture, exports, bar)
 
 
 class AlwaysKilled(Instant):
     """Its process is killed whenever it evaluates the third candidate."""
 
-    def evaluate(self, candidate_id: str, architecture: dict[str, Any], exports: list[str]) -> EvaluationReport:
+    def evaluate(
+        self, candidate_id: str, architecture: dict[str, Any], exports: list[str], bar: Bar | None
+    ) -> EvaluationReport:
         if candidate_id.endswith("-3"):
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().evaluate(candidate_id, architecture, exports)
+        return super().evaluate(candidate_id, architecture, exports, bar)
