@@ -235,6 +235,9 @@ def _unfit_compare(spec: JobSpec) -> Iterator[Problem]:
     if spec.measurement.only is not None:
         message = "means nothing to kind 'compare': what one strategy would be spared hangs on what others had measured"
         yield Problem(path="measurement.only", message=message)
+    if spec.evaluation.parts:
+        message = "means nothing to kind 'compare': what one strategy is spared hangs on what others had found"
+        yield Problem(path="evaluation.parts", message=message)
     if not spec.objectives:
         yield Problem(path="objectives", message=f"is missing; a comparison needs at least one of: {ALLOWED}")
     if spec.compare is None:

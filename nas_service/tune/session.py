@@ -24,15 +24,14 @@ from nas_service.curve import Curve
 from nas_service.evaluation_report import EvaluationReport
 from nas_service.front_query import FrontCandidate, HalfCost
 from nas_service.job import JobSpec
-from nas_service.measurement import MeasurementRequest, RequestState, RequestStatus, measurement_key
+from nas_service.measurement import RequestState, RequestStatus
 from nas_service.pair_space import PairSpace
 from nas_service.search import Searcher
+from nas_service.tune.desk import Desk
 from nas_service.tune.patience import Patience
 from nas_service.tune.ports import Archive, Measurer
 from nas_service.tune.thrift import Costs, Thrift
 from nas_service.valuation import Point, half_cost, told_points
-
-_HALVES: tuple[Half, Half] = ("little", "big")
 
 
 @dataclass(slots=True)
@@ -76,13 +75,15 @@ class SearchSession:
     ) -> None:
         self._spec, self._job_id, self._index = spec, job_id, strategy_index
         self._strategy = spec.strategy[strategy_index]
-        self._searcher, self._space, self._archive, self._measurer = searcher, space, archive, measurer
+        self._searcher, self._space, self._archive = searcher, space, archive
+        self._desk = Desk(spec, job_id=job_id, measurer=measurer)
         self._note, self._clock = note, clock
-        self._classes = spec.board_classes()
         self._flights: dict[str, _Flight] = {}
         self._exhausted = False
-        thrifty = spec.measurement.only is not None and measurer is not None
-        self._thrift = Thrift(spec, space=space) if thrifty else None
+        self._thrift: Thrift | None = None
+        if spec.measurement.only is not None and measurer is not None:
+            self._thrift = Thrift(spec, space=space)
+            self._thrift.learn_table(measurer)
         self._patience = Patience(spec)
         self._known = self._resume()
 
@@ -108,8 +109,6 @@ class SearchSession:
             self._searcher.load_state_dict(state)
         mine = {c.phenotype: c for c in every if c.strategy_index == self._index}
         others = [c for c in every if c.strategy_index != self._index and c.over]
-        if self._thrift is not None and self._measurer is not None:
-            self._thrift.learn_table(self._measurer)
         for candidate in every:
             if candidate.over:
                 self._learn(candidate)
@@ -160,30 +159,7 @@ class SearchSession:
 
         What failed for no fault of the model is asked for again.
         """
-        if self._measurer is None:
-            return []
-        keys = self._measurement_keys(candidate)
-        states = self._measurer.poll(list(keys))
-        known = {k for k, s in states.items() if s.state is not RequestStatus.FAILED or s.result is not None}
-        return sorted({half for key, (_, half) in keys.items() if key not in known})
-
-    def _measurement_keys(self, candidate: Candidate) -> dict[str, tuple[str, Half]]:
-        """Return measurement key -> (board class, half) for everything that a candidate needs measured."""
-        keys: dict[str, tuple[str, Half]] = {}
-        if self._measurer is None:
-            return keys
-        for board_class in self._classes:
-            settings = self._measurer.settings(board_class)
-            for half in _HALVES:
-                key = measurement_key(
-                    candidate.structures[half],
-                    tier=self._spec.measurement.tier,
-                    board_class=board_class,
-                    settings=settings,
-                    half=half,
-                )
-                keys[key] = (board_class, half)
-        return keys
+        return self._desk.missing(candidate)
 
     def bar(self, candidate: Candidate) -> Bar | None:
         """Return what ends a candidate's evaluation early; None if it is evaluated on every image in any case."""
@@ -208,7 +184,7 @@ class SearchSession:
         if flight.candidate.partial:
             self._end_early(flight)
             return
-        keys = self._measurement_keys(flight.candidate)
+        keys = self._desk.keys(flight.candidate)
         flight.candidate = replace(flight.candidate, measurements=_by_class(keys))
         if self._spared(flight):
             return
@@ -225,17 +201,7 @@ class SearchSession:
         self._finish(flight, replace(candidate, status=CandidateStatus.FINISHED, values=points))
 
     def _least_costs(self, candidate: Candidate) -> Costs:
-        return self._measured_costs(candidate) if self._thrift is None else self._thrift.least(candidate)
-
-    def _measured_costs(self, candidate: Candidate) -> Costs:
-        """Return what boards have answered about a candidate's halves, whoever asked."""
-        keys = self._measurement_keys(candidate)
-        costs: dict[str, dict[Half, HalfCost]] = {}
-        for key, state in ({} if self._measurer is None else self._measurer.poll(sorted(keys))).items():
-            if state.state is RequestStatus.DONE and state.result is not None:
-                board_class, half = keys[key]
-                costs.setdefault(board_class, {})[half] = half_cost(state.result)
-        return costs
+        return self._desk.costs(candidate) if self._thrift is None else self._thrift.least(candidate)
 
     def _spared(self, flight: _Flight) -> bool:
         """Finish a candidate that boards need not measure, by what it is believed to cost; return whether it is one."""
@@ -253,7 +219,7 @@ class SearchSession:
         """Take in what boards have answered about a candidate's halves, whoever asked, and what was told of it."""
         self._patience.had(candidate)
         if self._thrift is not None:
-            self._thrift.learn(candidate, self._measured_costs(candidate))
+            self._thrift.learn(candidate, self._desk.costs(candidate))
             self._thrift.had(candidate)
 
     def _measure(self, flight: _Flight, models: Mapping[str, Any]) -> None:
@@ -263,32 +229,16 @@ class SearchSession:
         before the candidate is recorded as evaluated.
         """
         flight.evaluated = True
-        flight.waiting = self._measurement_keys(flight.candidate)
+        flight.waiting = self._desk.keys(flight.candidate)
         flight.give_up_at = self._clock() + self._spec.measurement.timeout_s
-        if self._measurer is None:
-            return
-        self._measurer.request(
-            [
-                MeasurementRequest(
-                    structure_key=flight.candidate.structures[half],
-                    board_class=board_class,
-                    tier=self._spec.measurement.tier,
-                    half=half,
-                    model=models[half],
-                    settings=self._measurer.settings(board_class),
-                    job_id=self._job_id,
-                )
-                for board_class, half in flight.waiting.values()
-                if half in models
-            ]
-        )
+        self._desk.request(flight.candidate, models)
 
     def poll(self) -> bool:
         """Look at the boards' answers; return whether a candidate was finished by them."""
         flights = [f for f in self._flights.values() if f.evaluated and f.waiting]
-        if not flights or self._measurer is None:
+        if not flights:
             return False
-        states = self._measurer.poll(sorted({key for flight in flights for key in flight.waiting}))
+        states = self._desk.poll(sorted({key for flight in flights for key in flight.waiting}))
         before = self.in_flight
         for flight in flights:
             self._collect(flight, states)

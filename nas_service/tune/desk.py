@@ -1,0 +1,86 @@
+"""Where a search asks for measurements: what each board class must measure of a candidate, and what is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from edge_agent.records import Half
+from nas_service.candidate import Candidate
+from nas_service.front_query import HalfCost
+from nas_service.job import JobSpec
+from nas_service.measurement import MeasurementRequest, RequestState, RequestStatus, measurement_key
+from nas_service.tune.ports import Measurer
+from nas_service.tune.thrift import HALVES, Costs
+from nas_service.valuation import half_cost
+
+
+class Desk:
+    """Requests and answers of one job; without boards it asks for nothing and knows nothing.
+
+    Args:
+        spec: The job.
+        job_id: Its id.
+        measurer: Who measures; None if no objective or constraint names a board class.
+    """
+
+    def __init__(self, spec: JobSpec, *, job_id: str, measurer: Measurer | None) -> None:
+        self._tier, self._job_id, self._measurer = spec.measurement.tier, job_id, measurer
+        self._classes = spec.board_classes()
+
+    def keys(self, candidate: Candidate) -> dict[str, tuple[str, Half]]:
+        """Return measurement key -> (board class, half) for everything that a candidate needs measured."""
+        if self._measurer is None:
+            return {}
+        keys: dict[str, tuple[str, Half]] = {}
+        for board_class in self._classes:
+            settings = self._measurer.settings(board_class)
+            for half in HALVES:
+                structure = candidate.structures[half]
+                key = measurement_key(structure, tier=self._tier, board_class=board_class, settings=settings, half=half)
+                keys[key] = (board_class, half)
+        return keys
+
+    def poll(self, keys: Sequence[str]) -> Mapping[str, RequestState]:
+        """Return what has come of requests, by measurement key; unknown keys are absent."""
+        return {} if self._measurer is None else self._measurer.poll(keys)
+
+    def missing(self, candidate: Candidate) -> list[str]:
+        """Return the halves that some board class has neither measured nor queued.
+
+        What failed for no fault of the model is asked for again.
+        """
+        keys = self.keys(candidate)
+        states = self.poll(list(keys))
+        known = {k for k, s in states.items() if s.state is not RequestStatus.FAILED or s.result is not None}
+        return sorted({half for key, (_, half) in keys.items() if key not in known})
+
+    def request(self, candidate: Candidate, models: Mapping[str, Any]) -> None:
+        """Ask for the halves whose graphs there are."""
+        if self._measurer is None:
+            return
+        self._measurer.request(
+            [
+                MeasurementRequest(
+                    structure_key=candidate.structures[half],
+                    board_class=board_class,
+                    tier=self._tier,
+                    half=half,
+                    model=models[half],
+                    settings=self._measurer.settings(board_class),
+                    job_id=self._job_id,
+                )
+                for board_class, half in self.keys(candidate).values()
+                if half in models
+            ]
+        )
+
+    def costs(self, candidate: Candidate) -> Costs:
+        """Return what boards have answered about a candidate's halves, whoever asked."""
+        keys = self.keys(candidate)
+        costs: dict[str, dict[Half, HalfCost]] = {}
+        for key, state in self.poll(sorted(keys)).items():
+            if state.state is RequestStatus.DONE and state.result is not None:
+                board_class, half = keys[key]
+                costs.setdefault(board_class, {})[half] = half_cost(state.result)
+        return costs
