@@ -73,7 +73,8 @@ class PendingRequest:
     """A request that is not over.
 
     `attempts` counts the leases that used up a try, `infra_faults` those that were free; `tried` names the boards that
-    have failed it.
+    have failed it. `twin_of` is the key of the request that this one has another board measure again, and `barred` then
+    names the boards that may not, since they have measured that one.
     """
 
     measurement_key: str
@@ -87,6 +88,8 @@ class PendingRequest:
     attempts: int = 0
     infra_faults: int = 0
     tried: frozenset[str] = frozenset()
+    twin_of: str | None = None
+    barred: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +121,19 @@ class Measurement:
     result: Result
     late: bool
     received_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedFigure:
+    """What one board found for something that others of its class have measured too, as it was measured.
+
+    `subject` is the same for figures that two boards should agree on: the key of the request, or of the one whose twin
+    it is.
+    """
+
+    subject: str
+    board: str
+    latency_ms: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

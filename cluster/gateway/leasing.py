@@ -148,7 +148,7 @@ def _is_stale(lease: StandingLease, by_name: dict[str, BoardView]) -> bool:
 
 
 def after_expiry(request: PendingRequest, expiry: Expiry, *, now: float) -> Settlement:
-    """Return what becomes of a request whose lease expired: it goes to another board, three times at most."""
+    """Return what becomes of a request whose lease expired: another board gets it, three times at most, a twin once."""
     if expiry.counted:
         return _another_try(request, cause=expiry.cause, now=now)
     return Settlement(
@@ -194,9 +194,9 @@ def _another_try(request: PendingRequest, *, cause: str, now: float) -> Settleme
     settled = replace(
         _settle(request, RequestStatus.QUEUED, cause=cause), attempts=attempts, not_before=now, blames_board=True
     )
-    if attempts < ATTEMPTS_LIMIT:
+    if attempts < ATTEMPTS_LIMIT and request.twin_of is None:
         return settled
-    cause = f"{cause} (given up after {attempts} tries)"
+    cause = f"{cause} (given up after {attempts} {'try' if attempts == 1 else 'tries'})"
     return replace(settled, state=RequestStatus.FAILED, cause=cause, retryable=True)
 
 
@@ -207,7 +207,8 @@ def assign(
 
     Every board gets one lease to work on before any gets one ahead. Requests go by priority, then by age. A request
     goes to a board that has not failed it, if the class has such a board; among equals a hash draws, so that in a
-    class no board gets a kind of model only.
+    class no board gets a kind of model only. A twin goes to a board that has nothing to do and did not measure its
+    original, and never ahead of a request that is no twin.
 
     Args:
         requests: The queued requests; none of them has a lease that stands.
@@ -220,9 +221,7 @@ def assign(
         if board.may_lease and is_alive(board, now):
             alive.setdefault(board.board_class, []).append(board.name)
     held = Counter(lease.lease.board for lease in leases)
-    waiting = sorted(
-        (r for r in requests if r.not_before <= now), key=lambda r: (-r.priority, r.created_at, r.measurement_key)
-    )
+    waiting = sorted((r for r in requests if r.not_before <= now), key=_turn)
     grants: list[Grant] = []
     for position in range(HOLDING_LIMIT):
         free = {name: {n for n in members if held[n] == position} for name, members in alive.items()}
@@ -235,15 +234,19 @@ def assign(
             free[request.board_class].remove(board_name)
             held[board_name] += 1
             grants.append(Grant(measurement_key=request.measurement_key, board=board_name, position=position))
-        waiting = left
+        waiting = [request for request in left if request.twin_of is None]
     return grants
+
+
+def _turn(request: PendingRequest) -> tuple[bool, int, float, str]:
+    return request.twin_of is not None, -request.priority, request.created_at, request.measurement_key
 
 
 def _choose(request: PendingRequest, free: Set[str], alive: Sequence[str]) -> str | None:
     if not free:
         return None
-    untried_anywhere = any(name not in request.tried for name in alive)
-    candidates = [name for name in free if not untried_anywhere or name not in request.tried]
+    untried_anywhere = any(name not in request.tried | request.barred for name in alive)
+    candidates = [name for name in free - request.barred if not untried_anywhere or name not in request.tried]
     return min(candidates, key=lambda name: _draw(request.measurement_key, name), default=None)
 
 

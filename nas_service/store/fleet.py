@@ -18,6 +18,7 @@ from nas_service.fleet import (
     BoardClass,
     BoardState,
     Measurement,
+    SharedFigure,
     fingerprint_difference,
     normal_public_key,
 )
@@ -33,7 +34,9 @@ from nas_service.store.fleet_tables import (
 )
 from nas_service.store.leases import LeaseStore
 from nas_service.store.queue import check_class, enqueue
+from nas_service.store.twins import shared_figures
 
+SHARED_LIMIT = 200  # tells a class's boards apart to a fraction of what one measurement is unsure of
 _TOKEN_BYTES = 20
 _RESERVED = frozenset({"enroll", "root"})
 
@@ -239,6 +242,11 @@ class FleetStore:
             query = query.where(measurements.c.structure_key == structure_key)
         with self._db.reading() as connection:
             return [measurement_of(row) for row in connection.execute(query.limit(limit).offset(offset)).mappings()]
+
+    def shared_figures(self, board_class: str, *, limit: int = SHARED_LIMIT) -> list[SharedFigure]:
+        """Return what the boards of a class found for the `limit` subjects that two or more of them measured last."""
+        with self._db.reading() as connection:
+            return shared_figures(connection, board_class, limit=limit)
 
 
 def _hash(token: str) -> str:

@@ -48,7 +48,7 @@ def class_of(row: RowMapping) -> BoardClass:
     )
 
 
-def pending_of(row: RowMapping, tried: frozenset[str]) -> PendingRequest:
+def pending_of(row: RowMapping, tried: frozenset[str], *, barred: frozenset[str] = frozenset()) -> PendingRequest:
     """Return the request in a row of `measurement_requests`."""
     return PendingRequest(
         measurement_key=row["measurement_key"],
@@ -62,6 +62,8 @@ def pending_of(row: RowMapping, tried: frozenset[str]) -> PendingRequest:
         attempts=row["attempts"],
         infra_faults=row["infra_faults"],
         tried=tried,
+        twin_of=row["twin_of"],
+        barred=barred,
     )
 
 

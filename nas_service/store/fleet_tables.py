@@ -77,6 +77,7 @@ measurement_requests = Table(
     Column("result_id", String(63), nullable=True),  # the measurement that completed or failed it
     Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
+    Column("twin_of", String(64), nullable=True),  # the request that this one has another board measure again
     Index("ix_measurement_requests_state", "state"),
 )
 

@@ -25,6 +25,7 @@ from nas_service.store.fleet_rows import (
     tried_boards,
 )
 from nas_service.store.fleet_tables import boards, leases, measurement_requests, measurements
+from nas_service.store.twins import add_twin, barred_boards, may_measure
 
 
 class LeaseStore:
@@ -39,7 +40,12 @@ class LeaseStore:
         with self._db.reading() as connection:
             rows = connection.execute(query).mappings().all()
             tried = tried_boards(connection) if rows else {}
-        return [pending_of(row, tried.get(row["measurement_key"], frozenset())) for row in rows]
+            barred = barred_boards(connection) if any(row["twin_of"] for row in rows) else {}
+        nobody: frozenset[str] = frozenset()
+        return [
+            pending_of(row, tried.get(row["measurement_key"], nobody), barred=barred.get(row["twin_of"], nobody))
+            for row in rows
+        ]
 
     def standing(self) -> list[StandingLease]:
         """Return the leases that stand, oldest first."""
@@ -68,7 +74,7 @@ class LeaseStore:
                 return None
             if holder["state"] != BoardState.READY.value or holder["mismatch"] is not None:
                 return None
-            if _held(connection, board) >= holding_limit:
+            if _held(connection, board) >= holding_limit or not may_measure(connection, request, board):
                 return None
             token = (connection.execute(select(func.max(leases.c.token))).scalar() or 0) + 1
             lease_id = f"{measurement_key[:16]}-{token}"
@@ -132,7 +138,7 @@ class LeaseStore:
     def record(self, result: Result, *, settle: Callable[[PendingRequest], Settlement], received_at: float) -> Receipt:
         """Store the result of a lease, once, and settle its request if the lease stands; otherwise keep it as late.
 
-        The caller has checked that the result fits its lease.
+        The caller has checked that the result fits its lease. A good one may bring about a twin of its request.
         """
         with self._db.transaction() as connection:
             row = _row(connection, result.lease_id)
@@ -159,6 +165,8 @@ class LeaseStore:
                         state=LeaseState.ANSWERED.value, cause=settlement.cause, failed_board=settlement.blames_board
                     )
                 )
+                if settlement.state is RequestStatus.DONE and result.status == "ok":
+                    add_twin(connection, result.measurement_key, now=received_at)
         return Receipt(stored=True, late=not counts)
 
     def fail(self, measurement_key: str, *, cause: str, now: float) -> None:

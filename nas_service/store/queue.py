@@ -69,4 +69,5 @@ def _new_row(request: MeasurementRequest, *, now: float) -> dict[str, Any]:
         "result_id": None,
         "created_at": now,
         "updated_at": now,
+        "twin_of": None,
     }

@@ -115,6 +115,58 @@ def test_request_returns_to_the_only_board_of_its_class() -> None:
     assert boards_of([request(tried=frozenset({"pi-1"}))], [board("pi-1")], []) == ["pi-1"]
 
 
+def twin(name: str = "twin", *, measured_by: str = "pi-1", **changes: Any) -> PendingRequest:
+    return request(name, twin_of=stable_hash("original"), barred=frozenset({measured_by}), **changes)
+
+
+def test_twin_goes_to_a_board_that_has_not_measured_its_original() -> None:
+    assert boards_of([twin()], [board("pi-1"), board("pi-2")], []) == ["pi-2"]
+
+
+@pytest.mark.parametrize(
+    ("boards", "leases"),
+    [
+        ([board("pi-1")], []),
+        ([board("pi-1"), board("pi-2", last_seen=NOW - 61)], []),
+        ([board("pi-1"), board("pi-2", board_class="jetson")], []),
+        ([board("pi-1"), board("pi-2")], [lease("x", holder="pi-2")]),
+    ],
+)
+def test_twin_waits_for_ever_rather_than_go_to_the_board_that_measured_its_original_or_to_a_busy_one(
+    boards: list[BoardView], leases: list[StandingLease]
+) -> None:
+    assert boards_of([twin()], boards, leases) == []
+
+
+def test_twin_is_for_boards_that_nothing_else_is_for_whatever_the_ages_and_priorities() -> None:
+    waiting = [twin(created_at=1, priority=9), *(request(n, created_at=9, priority=-9) for n in "abc")]
+    grants = leasing.assign(waiting, [board("pi-1"), board("pi-2")], [], now=NOW)
+    assert {grant.measurement_key for grant in grants} == {stable_hash(n) for n in "abc"}
+    grants = leasing.assign(waiting[:2], [board("pi-1"), board("pi-2"), board("pi-3")], [], now=NOW)
+    assert {(g.measurement_key, g.position) for g in grants} == {(stable_hash("twin"), 0), (stable_hash("a"), 0)}
+
+
+@given(
+    names=st.lists(st.text("abcdef", min_size=1, max_size=3), unique=True, max_size=8),
+    twins=st.lists(st.integers(0, 3), max_size=8),
+    n_boards=st.integers(0, 4),
+)
+def test_twins_take_nothing_from_requests_and_never_go_where_they_are_barred(
+    names: list[str], twins: list[int], n_boards: int
+) -> None:
+    boards = [board(f"pi-{i}") for i in range(n_boards)]
+    ordinary = [request(n) for n in names]
+    doubles = [twin(f"twin-{k}", measured_by=f"pi-{i}") for k, i in enumerate(twins)]
+    alone = leasing.assign(ordinary, boards, [], now=NOW)
+    grants = leasing.assign([*doubles, *ordinary], boards, [], now=NOW)
+    by_key = {double.measurement_key: double for double in doubles}
+    first = [grant for grant in grants if grant.position == 0 and grant.measurement_key not in by_key]
+    assert first == [grant for grant in alone if grant.position == 0]
+    for grant in grants:
+        double = by_key.get(grant.measurement_key)
+        assert double is None or (grant.position == 0 and grant.board not in double.barred)
+
+
 @given(
     names=st.lists(st.text("abcdef", min_size=1, max_size=4), unique=True, max_size=20),
     n_boards=st.integers(0, 5),
@@ -233,6 +285,16 @@ def test_third_try_is_the_last_and_may_be_asked_for_anew() -> None:
     settled = leasing.after_result(request(attempts=2), faulty("board"), now=NOW)
     assert (settled.state, settled.retryable) == (RequestStatus.FAILED, True)
     assert "given up after 3 tries" in str(settled.cause)
+
+
+def test_a_twin_gets_one_try() -> None:
+    settled = leasing.after_result(twin(), faulty("board"), now=NOW)
+    assert (settled.state, settled.blames_board) == (RequestStatus.FAILED, True)
+    assert "given up after 1 try" in str(settled.cause)
+    lost = leasing.after_expiry(twin(), Expiry(lease_id="lease-a-1", cause="gone", counted=True), now=NOW)
+    assert lost.state is RequestStatus.FAILED
+    begun = leasing.after_expiry(twin(), Expiry(lease_id="lease-a-1", cause="gone", counted=False), now=NOW)
+    assert begun.state is RequestStatus.QUEUED
 
 
 @pytest.mark.parametrize(("counted", "attempts"), [(True, 1), (False, 0)])

@@ -20,6 +20,7 @@ from nas_service.measurement import RequestState, RequestStatus
 from nas_service.store import Store
 from nas_service.store.fleet import FleetStore
 from nas_service.store.leases import LeaseStore
+from nas_service.twins import is_twinned, twin_key
 from tests.cluster.gateway.paper_board import PaperBoard
 from tests.cluster.gateway.samples import good_result, wanted
 from tests.nas_service.store.test_fleet import KEY_1, KEY_2
@@ -272,6 +273,42 @@ def test_file_that_rotted_in_the_store_fails_its_request_and_no_other(office: Of
     assert office.state(good).state is RequestStatus.DONE
     assert office.state(bad).state is RequestStatus.FAILED
     assert "export it again" in str(office.state(bad).cause)
+
+
+def measured_once(office: Office) -> tuple[str, PaperBoard, PaperBoard]:
+    """Have the first of two boards measure something that is to be twinned; return its key and the boards."""
+    first, second = office.enrol(), office.enrol("pi-2", key=KEY_2)
+    names = (f"m{n}" for n in range(1000))
+    [key] = office.request(next(n for n in names if is_twinned(wanted("0" * 64, name=n).measurement_key)))
+    office.hear(first)
+    first.work()
+    office.room.round()
+    first.work()
+    return key, first, second
+
+
+def test_twin_is_measured_by_the_other_board_only_and_its_originals_figure_stays(office: Office) -> None:
+    key, first, second = measured_once(office)
+    before = office.state(key)
+    office.hear(first)
+    assert (before.state, first.leases()) == (RequestStatus.DONE, [])
+    office.hear(second)
+    assert [lease.measurement_key for lease in second.leases()] == [twin_key(key)]
+    second.work()
+    office.room.round()
+    assert office.state(key) == before
+    assert office.state(twin_key(key)).state is RequestStatus.DONE
+    assert sorted(figure.board for figure in office.store.fleet.shared_figures("rpi5")) == ["pi-1", "pi-2"]
+
+
+def test_twin_whose_file_is_gone_fails_quietly(office: Office, caplog: pytest.LogCaptureFixture) -> None:
+    key, _, second = measured_once(office)
+    office.store.files.path(wanted(office.store.files.put(b"onnx")).model.sha256).unlink()
+    with caplog.at_level("WARNING"):
+        office.hear(second)
+    assert (second.leases(), caplog.messages) == ([], [])
+    assert office.state(twin_key(key)).state is RequestStatus.FAILED
+    assert office.state(key).state is RequestStatus.DONE
 
 
 def test_artefact_is_copied_where_it_cannot_be_linked(

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from nas_service.measurement import RequestStatus
+from nas_service.twins import twin_key
 from tests.cluster.gateway.paper_board import PaperBoard
 from tests.cluster.gateway.processes import GatewayProcess, Service, wait_for
 from tests.cluster.gateway.samples import wanted
@@ -58,5 +59,8 @@ def test_killed_process_loses_no_result_and_counts_none_twice(
             thread.join()
     assert {s.state for s in service.store.fleet.states(keys).values()} == {RequestStatus.DONE}
     measured = service.store.fleet.measurements()
-    assert sorted(m.result.measurement_key for m in measured if not m.late) == sorted(keys)
+    counted = [m.result.measurement_key for m in measured if not m.late]
+    assert sorted(key for key in counted if key in keys) == sorted(keys)
+    assert len(set(counted)) == len(counted)
+    assert set(counted) - set(keys) <= {twin_key(key) for key in keys}
     assert all(word.stored for board in boards for word in board.acknowledged.values())

@@ -5,7 +5,9 @@ import pkgutil
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
@@ -16,6 +18,8 @@ from nas_service.home import Home
 from nas_service.store import Store
 from nas_service.store.database import Database
 from nas_service.store.tables import metadata
+from tests.nas_service.store.test_fleet import KEY_1, KEY_2, enrol
+from tests.nas_service.store.test_twins import KEYS, NAME, TWIN, answer, ask
 
 
 def test_migrations_make_exactly_the_tables_that_the_code_names(database: Database) -> None:
@@ -30,6 +34,38 @@ def test_migrations_make_exactly_the_tables_that_the_code_names(database: Databa
 def test_migrating_again_changes_nothing(store: Store, job: object) -> None:
     store.database.migrate()
     assert [listed.id for listed in store.jobs.list()] == [getattr(job, "id")]  # noqa: B009
+
+
+def move_to(database: Database, revision: str) -> None:
+    """Take the tables back to an older revision."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(nas_service.store.__file__).parent / "migrations"))
+    with database.transaction() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, revision)
+
+
+def test_requests_leases_and_measurements_of_a_store_without_twins_are_kept_as_they_were(store: Store) -> None:
+    enrol(store.fleet, "pi-1", key=KEY_1)
+    enrol(store.fleet, "pi-2", key=KEY_2)
+    answer(store.fleet, ask(store.fleet))  # and so a twin waits
+    waiting = ask(store.fleet, "waiting")
+    before = [rows(store, name) for name in ("boards", "leases", "measurements")]
+    move_to(store.database, "0002")
+    assert all("twin_of" not in row for row in rows(store, "measurement_requests"))
+    store.database.migrate()
+    assert [rows(store, name) for name in ("boards", "leases", "measurements")] == before
+    assert {r["measurement_key"]: (r["state"], r["twin_of"]) for r in rows(store, "measurement_requests")} == {
+        KEYS[NAME]: ("done", None),
+        TWIN: ("failed", None),
+        waiting: ("queued", None),
+    }
+    assert [request.measurement_key for request in store.fleet.leases.queued()] == [waiting]
+
+
+def rows(store: Store, table: str) -> list[dict[str, object]]:
+    with store.database.reading() as connection:
+        return [dict(row) for row in connection.execute(text(f"SELECT * FROM {table}")).mappings()]
 
 
 def test_a_store_of_a_newer_version_is_left_alone(database: Database) -> None:
