@@ -177,6 +177,10 @@ class Client:
         """Remove a board and revoke its key at once; its measurements stay."""
         self._connection.send("DELETE", f"{API_PREFIX}/boards/{_part(name)}")
 
+    def board_agreement(self, board_class: str) -> Json:
+        """Return how far each board of a class measures beside the others, by what two or more of them measured."""
+        return self._get(f"/board-classes/{_part(board_class)}/agreement")
+
     def measurements(self, *, board_class: str | None = None) -> list[Json]:
         """Return the boards' results, newest first; optionally those of one class."""
         return self._pages("/measurements", "measurements", {"board_class": board_class})

@@ -1,4 +1,4 @@
-"""`nas board add | ls | show | drain | undrain | host-key | rm`."""
+"""`nas board add | ls | show | drain | undrain | host-key | rm`, and the group of the others."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from nas_service.client import Client, Json
+from nas_service.commands.board_agreement import agreement_command
 from nas_service.commands.board_table import table_command
 from nas_service.commands.console import Console, duration, stamp
 from nas_service.commands.context import Context, json_option, pass_context
@@ -24,6 +25,7 @@ def board_group() -> None:
     """Add, look at and remove edge boards."""
 
 
+board_group.add_command(agreement_command)
 board_group.add_command(table_command)
 
 

@@ -12,7 +12,8 @@ from nas_service.api.auth import require
 from nas_service.api.context import Context
 from nas_service.api.problems import problem_responses
 from nas_service.api.views import BoardListView, BoardView, MeasurementList, MeasurementView, NewBoard
-from nas_service.errors import InvalidRequestError
+from nas_service.board_agreement import Agreement, board_agreement
+from nas_service.errors import InvalidRequestError, NotFoundError
 from nas_service.fleet import StandingLease
 from nas_service.store.tokens import Role
 
@@ -43,6 +44,40 @@ class HostKeyView(BaseModel):
     fingerprint: str = Field(description="Lower-case hex SHA-256 of the key's public blob")
     told: list[str]
     waiting: list[str]
+
+
+class BoardOffsetView(BaseModel):
+    """How far a board's figures are from those of the others of its class, in percent; positive is slower."""
+
+    board: str
+    shared: int = Field(description="What this board and another one have both measured")
+    percent: float
+    low_percent: float | None = Field(description="Of the 95 % interval; null if too little was shared to tell it")
+    high_percent: float | None
+
+
+class AgreementView(BaseModel):
+    """How far the boards of a class agree on what two or more of them have measured."""
+
+    board_class: str
+    members: list[str] = Field(description="The class's boards, those that were removed left out")
+    boards: list[BoardOffsetView] = Field(description="Those that could be compared, removed ones too")
+    not_compared: list[str] = Field(description="The members that share too little with the others")
+    subjects: int = Field(description="What two or more boards have measured, the last 200 at most")
+    spread_percent: float | None = Field(description="Standard deviation that is left when the offsets are known")
+
+    @classmethod
+    def of(cls, board_class: str, agreement: Agreement, *, members: list[str]) -> AgreementView:
+        """Return the view of what was found."""
+        compared = {board.board for board in agreement.boards}
+        return cls(
+            board_class=board_class,
+            members=members,
+            boards=[BoardOffsetView.model_validate(board, from_attributes=True) for board in agreement.boards],
+            not_compared=[name for name in members if name not in compared],
+            subjects=agreement.subjects,
+            spread_percent=agreement.spread_percent,
+        )
 
 
 def boards_router(context: Context) -> APIRouter:
@@ -87,6 +122,15 @@ def boards_router(context: Context) -> APIRouter:
     def remove_board(name: str) -> None:
         """Remove a board and revoke its key at once; its measurements stay."""
         fleet.remove(name)
+
+    @router.get("/board-classes/{name}/agreement", dependencies=viewer, responses=problem_responses(404))
+    def show_agreement(name: str) -> AgreementView:
+        """Tell how far each board of a class measures beside the others; no figure is corrected by it."""
+        known = [c.name for c in measured.board_classes()]
+        if name not in known:
+            raise NotFoundError(f"no board class is named {name!r}; known: {', '.join(known) or 'none'}")
+        members = [board.name for board in measured.boards() if board.board_class == name]
+        return AgreementView.of(name, board_agreement(measured.shared_figures(name)), members=members)
 
     @router.get("/measurements", dependencies=viewer, responses=problem_responses(422))
     def list_measurements(

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_agent.records import Artifact, Heartbeat, Latency, Memory, Result, stable_hash
+from edge_agent.records import Artifact, Heartbeat, Latency, Lease, Memory, Result, stable_hash
 from nas_service.candidate import Candidate, CandidateStatus, Proposal
 from nas_service.curve import Curve
 from nas_service.fleet import PendingRequest, Settlement
@@ -21,6 +21,7 @@ from nas_service.space import load_definition
 from nas_service.store import Store
 from nas_service.store.fleet import FleetStore
 from nas_service.store.jobs import Progress
+from nas_service.twins import is_twinned, twin_key
 
 
 def curve(rng: np.random.Generator, *, little: float, big: float, n: int = 400) -> Curve:
@@ -110,26 +111,51 @@ def measure(
         request.measurement_key, board=board, ttl_s=180, deadline=now + 180, now=now, holding_limit=2
     )
     assert lease is not None
+    _answer(fleet, lease, mean_ms=mean_ms, now=now)
+    return request.measurement_key
+
+
+def measure_on_two(
+    fleet: FleetStore, *, boards: tuple[str, str], board_class: str, means_ms: tuple[float, float], now: float
+) -> None:
+    """Have a half measured by one board, and its twin by another."""
+    first, second = boards
+    for number in range(2000):
+        request = MeasurementRequest(
+            structure_key=stable_hash([board_class, means_ms, number]), board_class=board_class, tier="probe",
+            half="big", model=Artifact(sha256="0" * 64, size_bytes=1000),
+        )  # fmt: skip
+        if is_twinned(request.measurement_key):
+            break
+    key = measure(
+        fleet, structure_key=request.structure_key, half="big", board=first, board_class=board_class,
+        mean_ms=means_ms[0], now=now,
+    )  # fmt: skip
+    lease = fleet.leases.grant(twin_key(key), board=second, ttl_s=180, deadline=now + 180, now=now, holding_limit=2)
+    assert lease is not None
+    _answer(fleet, lease, mean_ms=means_ms[1], now=now)
+
+
+def _answer(fleet: FleetStore, lease: Lease, *, mean_ms: float, now: float) -> None:
     result = Result(
         result_id=f"result-{lease.lease_id}",
         lease_id=lease.lease_id,
         token=lease.token,
         attempt=lease.attempt,
-        board=board,
-        board_class=board_class,
-        incarnation=f"{board}-1",
-        measurement_key=request.measurement_key,
-        structure_key=structure_key,
-        model_sha256=model.sha256,
-        tier="probe",
-        half=half,
+        board=lease.board,
+        board_class=lease.board_class,
+        incarnation=f"{lease.board}-1",
+        measurement_key=lease.measurement_key,
+        structure_key=lease.structure_key,
+        model_sha256=lease.model.sha256,
+        tier=lease.tier,
+        half=lease.half,
         status="ok",
         latency=latency(mean_ms),
         memory=Memory(baseline_kib=40_000, peak_load_kib=40_300, peak_run_kib=40_500, model_file_bytes=1000),
         finished_unix_s=now,
     )
     fleet.leases.record(result, settle=_done, received_at=now)
-    return request.measurement_key
 
 
 def _done(pending: PendingRequest) -> Settlement:

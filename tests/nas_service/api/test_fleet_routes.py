@@ -6,7 +6,7 @@ from edge_agent.records import stable_hash
 from nas_service.errors import ConflictError
 from nas_service.store.tokens import Role
 
-from .archive import beat, enrol, lease_one, measure
+from .archive import beat, enrol, lease_one, measure, measure_on_two
 from .conftest import Api
 
 BOARD = {"name": "pi-kitchen", "board_class": "rpi5"}
@@ -91,6 +91,30 @@ def test_measurements_of_an_unknown_class_are_refused_with_those_known(api: Api)
     answer = api.get("/api/v1/measurements?board_class=rpi6")
     assert answer.status_code == 422
     assert "unknown class 'rpi6'; known: rpi5" in answer.json()["detail"]
+
+
+def test_agreement_tells_offsets_of_the_boards_that_share_figures_and_names_the_others(api: Api) -> None:
+    fleet = api.store.fleet
+    for name in ("pi-1", "pi-2", "pi-3"):
+        enrol(fleet, name, board_class="rpi5", now=1000.0)
+    for mean_ms in (1.0, 2.0, 3.0, 4.0):
+        means = (mean_ms, 1.1 * mean_ms)
+        measure_on_two(fleet, boards=("pi-1", "pi-2"), board_class="rpi5", means_ms=means, now=1000.0)
+    found = api.get("/api/v1/board-classes/rpi5/agreement", role="viewer").json()
+    offsets = {board["board"]: round(board["percent"], 2) for board in found["boards"]}
+    assert offsets == {"pi-1": -4.65, "pi-2": 4.88}
+    assert (found["members"], found["not_compared"], found["subjects"]) == (["pi-1", "pi-2", "pi-3"], ["pi-3"], 4)
+    assert found["boards"][0]["low_percent"] == pytest.approx(found["boards"][0]["high_percent"], abs=0.01)
+
+
+def test_agreement_is_empty_where_nothing_is_shared_and_its_class_must_be_known(api: Api) -> None:
+    enrol(api.store.fleet, "pi", board_class="rpi5", now=1.0)
+    found = api.get("/api/v1/board-classes/rpi5/agreement").json()
+    assert (found["boards"], found["not_compared"], found["spread_percent"]) == ([], ["pi"], None)
+    unknown = api.get("/api/v1/board-classes/rpi6/agreement")
+    assert unknown.status_code == 404
+    assert "no board class is named 'rpi6'; known: rpi5" in unknown.json()["detail"]
+    assert api.get("/api/v1/board-classes/rpi5/agreement", role=None).status_code == 401
 
 
 @pytest.mark.parametrize("role", list(Role))

@@ -32,6 +32,7 @@ ENDPOINTS = {
     "/api/v1/boards/{name}": {"delete"},
     "/api/v1/boards/{name}/drain": {"post"},
     "/api/v1/boards/{name}/undrain": {"post"},
+    "/api/v1/board-classes/{name}/agreement": {"get"},
     "/api/v1/gateway/host-key": {"post"},
     "/api/v1/measurements": {"get"},
     "/api/v1/tokens": {"get", "post"},

@@ -7,6 +7,7 @@ import pytest
 from nas_service.client import Client
 from nas_service.commands.boards import stalled_classes, why_out
 from nas_service.errors import NasError
+from tests.nas_service.api.archive import measure_on_two
 from tests.nas_service.commands.live import BOARD, enrol
 
 
@@ -101,3 +102,43 @@ def test_host_key_is_announced_then_switched_and_the_boards_that_do_not_know_it_
     assert refused.code == 1
     assert "not told of the new host key: pi-1" in refused.err
     assert "come back by themselves" in here("board", "host-key", "--switch", "--force").err
+
+
+def test_board_agreement_names_the_known_classes_when_there_is_no_such_one(here, live):
+    outcome = here("board", "agreement", "no-such-class")
+    assert outcome.code == 1
+    assert "no board class is named 'no-such-class'; known: " in outcome.err
+
+
+def test_board_agreement_says_what_to_do_where_it_cannot_tell_anything(here, live):
+    enrol(live.store, "lone-1", "lone", seed=21)
+    outcome = here("board", "agreement", "lone")
+    assert (outcome.code, outcome.out) == (0, "")
+    assert "class lone has one board (lone-1), and agreement takes two" in outcome.err
+    assert "nas board add NAME --class lone" in outcome.err
+    enrol(live.store, "lone-2", "lone", seed=22)
+    said = here("board", "agreement", "lone").err
+    assert "nothing was measured yet by two boards of class lone (lone-1, lone-2)" in said
+    assert "submit a job, and leave the boards running" in said
+    for name in ("lone-1", "lone-2"):
+        live.store.fleet.remove(name, now=2e9)
+    assert "class lone has no board" in here("board", "agreement", "lone").err
+
+
+def test_board_agreement_shows_each_boards_offset_with_its_interval(here, live):
+    names = ("twin-1", "twin-2", "twin-3")
+    for seed, name in enumerate(names, start=23):
+        enrol(live.store, name, "twins", seed=seed)
+    for means_ms in ((1.0, 1.1), (2.0, 2.21), (3.0, 3.29)):
+        measure_on_two(live.store.fleet, boards=names[:2], board_class="twins", means_ms=means_ms, now=1e9)
+    outcome = here("board", "agreement", "twins")
+    header, first, second = outcome.out.splitlines()
+    assert header.split() == ["BOARD", "OFFSET", "95", "%", "INTERVAL", "SHARED"]
+    assert (first.split()[0], first.split()[1][:3], second.split()[1][:3]) == ("twin-1", "-4.", "+4.")
+    assert first.split()[-1] == "3"
+    assert "shared too little to be compared: twin-3" in outcome.err
+    assert "(1 sigma)" in outcome.err
+    found = json.loads(here("board", "agreement", "twins", "--json").out)
+    assert [board["board"] for board in found["boards"]] == ["twin-1", "twin-2"]
+    for name in names:
+        live.store.fleet.remove(name, now=2e9)
