@@ -211,8 +211,7 @@ class Mailroom:
                 mode=mailbox.file_mode,
             )
         except (CorruptFileError, NotFoundError) as error:
-            level = logging.ERROR if request.twin_of is None else logging.INFO  # nobody waits for a twin
-            log.log(level, "request %s fails: %s", request.measurement_key[:16], error)
+            (log.info if request.twin_of else log.error)("request %s fails: %s", request.measurement_key[:16], error)
             cause = f"the model file cannot be handed out: {error}; export it again and ask anew"
             self._fleet.leases.fail(request.measurement_key, cause=cause, now=now)
             return False

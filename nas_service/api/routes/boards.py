@@ -126,11 +126,7 @@ def boards_router(context: Context) -> APIRouter:
     @router.get("/board-classes/{name}/agreement", dependencies=viewer, responses=problem_responses(404))
     def show_agreement(name: str) -> AgreementView:
         """Tell how far each board of a class measures beside the others; no figure is corrected by it."""
-        known = [c.name for c in measured.board_classes()]
-        if name not in known:
-            raise NotFoundError(f"no board class is named {name!r}; known: {', '.join(known) or 'none'}")
-        members = [board.name for board in measured.boards() if board.board_class == name]
-        return AgreementView.of(name, board_agreement(measured.shared_figures(name)), members=members)
+        return _agreement(context, name)
 
     @router.get("/measurements", dependencies=viewer, responses=problem_responses(422))
     def list_measurements(
@@ -145,6 +141,15 @@ def boards_router(context: Context) -> APIRouter:
         return MeasurementList(measurements=[MeasurementView.of(measurement) for measurement in found])
 
     return router
+
+
+def _agreement(context: Context, board_class: str) -> AgreementView:
+    fleet = context.store.fleet
+    known = [c.name for c in fleet.board_classes()]
+    if board_class not in known:
+        raise NotFoundError(f"no board class is named {board_class!r}; known: {', '.join(known) or 'none'}")
+    members = [board.name for board in fleet.boards() if board.board_class == board_class]
+    return AgreementView.of(board_class, board_agreement(fleet.shared_figures(board_class)), members=members)
 
 
 def _check_class(context: Context, board_class: str | None) -> None:
