@@ -295,6 +295,10 @@ class ContestSession(SearchSession):
         self._exhausted = self.contest.finished
         return candidate
 
+    def _batch(self) -> int:
+        """Return 1: whose turn it is hangs on what the last candidate was charged."""
+        return 1
+
     @property
     def finished(self) -> bool:
         """Whether every entrant is through and nothing is in flight."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -79,6 +80,7 @@ class SearchSession:
         self._desk = Desk(spec, job_id=job_id, measurer=measurer)
         self._note, self._clock = note, clock
         self._flights: dict[str, _Flight] = {}
+        self._asked: deque[dict[str, Any]] = deque()  # by the searcher, and not yet handed out
         self._exhausted = False
         self._thrift: Thrift | None = None
         if spec.measurement.only is not None and measurer is not None:
@@ -121,12 +123,13 @@ class SearchSession:
         while not self._exhausted and self.in_flight < self._strategy.concurrency:
             if self.told + self.in_flight >= self._strategy.evaluations:
                 return None
-            batch = self._searcher.ask(1)
-            if not batch:
+            if not self._asked:
+                self._asked.extend(self._searcher.ask(self._batch()))
+            if not self._asked:
                 self._exhausted = True
                 self._note("exhausted", f"{self._strategy.name}: no pair is left that was not asked for before")
                 return None
-            candidate = self._record(batch[0])
+            candidate = self._record(self._asked.popleft())
             if candidate.over:  # told in the archive just before a kill, but not yet in the searcher's saved state
                 self._tell(candidate)
                 continue
@@ -138,6 +141,15 @@ class SearchSession:
             self._measure(flight, {})
             self._join(flight)
         return None
+
+    def _batch(self) -> int:
+        """Return how many candidates to ask for at once.
+
+        A surrogate thinks once per ask. With several in flight the last results are missing in any case, so half of
+        them are asked for together, and evaluators do not wait for a thought each.
+        """
+        left = self._strategy.evaluations - self.told - self.in_flight
+        return max(1, min(self._strategy.concurrency // 2, self._strategy.concurrency - self.in_flight, left))
 
     def _record(self, architecture: dict[str, Any]) -> Candidate:
         plan = self._space.plan(architecture)

@@ -73,6 +73,17 @@ def test_no_more_than_concurrency_candidates_are_in_flight(archive, boards, tria
     assert session.next() is not None
 
 
+@pytest.mark.parametrize(("concurrency", "sizes"), [(1, [1] * 10), (3, [1] * 10), (8, [4, 4, 2])])
+def test_half_of_what_may_be_in_flight_is_asked_for_at_once(archive, trials, concurrency, sizes):
+    strategy = {"name": "random", "evaluations": 10, "concurrency": concurrency}
+    session = make_session(make_spec(**NO_BOARD, strategy=strategy), archive, None)
+    asked, ask = [], session._searcher.ask
+    session._searcher.ask = lambda count: asked.append(count) or ask(count)
+    run(session, None, trials)
+    assert asked == sizes
+    assert [c.number for c in archive.list(JOB)] == list(range(1, 11))
+
+
 def test_no_more_than_the_budget_is_handed_out(archive, boards, trials):
     session = make_session(make_spec(strategy={"name": "random", "evaluations": 2, "concurrency": 8}), archive, boards)
     assert [evaluate(session, trials).number for _ in range(2)] == [1, 2]
