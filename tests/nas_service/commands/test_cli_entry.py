@@ -49,7 +49,7 @@ def test_help_is_quick_because_plotting_and_learning_stay_unimported():
 def test_every_command_of_the_contract_is_there():
     words = "demo up down status doctor submit jobs show logs stop resume front get report bench board token"
     assert list(root.commands) == words.split()
-    boards = "add drain host-key ls rm show table undrain"
+    boards = "add agreement drain host-key ls rm show table undrain"
     assert sorted(root.commands["board"].commands) == boards.split()  # type: ignore[attr-defined]
 
 
