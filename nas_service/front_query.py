@@ -13,13 +13,14 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_agent.records import Half
 from nas_service.curve import Curve, Threshold
 from nas_service.errors import InvalidRequestError
 from nas_service.front import non_dominated
 
 Floats: TypeAlias = NDArray[np.float64]
 
-HALVES = ("little", "big")
+HALVES: tuple[Half, Half] = ("little", "big")
 
 _STATIC_COSTS = ("worst_macs", "params", "weights_kib")
 

@@ -6,11 +6,31 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from edge_agent.records import Result
+from edge_agent.records import Half, Result
+from nas_service.candidate import Candidate
+from nas_service.curve import Curve
 from nas_service.front import thin_curve
 from nas_service.front_query import FrontCandidate, HalfCost, curve_values
 
 Point = dict[str, float | str]
+
+
+def priced(candidate: Candidate, curve: Curve, boards: Mapping[str, Mapping[Half, HalfCost]]) -> FrontCandidate:
+    """Return a candidate as fronts need it.
+
+    Args:
+        candidate: What its layers cost.
+        curve: Its curve, decoded.
+        boards: What its halves cost, by board class.
+    """
+    return FrontCandidate(
+        id=candidate.id,
+        number=candidate.number,
+        coupling=str(candidate.architecture.get("coupling", "independent")),
+        curve=curve,
+        costs=candidate.costs,
+        boards={c: {str(half): cost for half, cost in found.items()} for c, found in boards.items()},
+    )
 
 
 def told_points(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from edge_agent.records import Half
 from nas_service.candidate import Candidate
 from nas_service.curve import Curve
-from nas_service.front_query import FrontCandidate, HalfCost
+from nas_service.front_query import HALVES, FrontCandidate, HalfCost
 from nas_service.measurement import RequestState
 from nas_service.store.fleet import FleetStore
-from nas_service.valuation import half_cost
+from nas_service.valuation import half_cost, priced
 
 
 def priced_candidates(candidates: Sequence[Candidate], measured: FleetStore) -> list[FrontCandidate]:
@@ -21,19 +22,10 @@ def priced_candidates(candidates: Sequence[Candidate], measured: FleetStore) -> 
 
 
 def _priced(candidate: Candidate, curve: Curve, states: Mapping[str, RequestState]) -> FrontCandidate:
-    boards: dict[str, dict[str, HalfCost]] = {}
-    for board_class, halves in candidate.measurements.items():
-        found = {half: states[key] for half, key in halves.items() if key in states}
-        costs = {
-            half: half_cost(s.result) for half, s in found.items() if s.result is not None and s.result.status == "ok"
-        }
-        if costs:
-            boards[board_class] = costs
-    return FrontCandidate(
-        id=candidate.id,
-        number=candidate.number,
-        coupling=str(candidate.architecture.get("coupling", "independent")),
-        curve=curve,
-        costs=candidate.costs,
-        boards=boards,
-    )
+    boards: dict[str, dict[Half, HalfCost]] = {}
+    for board_class, keys in candidate.measurements.items():
+        for half in HALVES:
+            state = states.get(keys.get(half, ""))
+            if state is not None and state.result is not None and state.result.status == "ok":
+                boards.setdefault(board_class, {})[half] = half_cost(state.result)
+    return priced(candidate, curve, boards)

@@ -59,6 +59,14 @@ def _new_row(request: MeasurementRequest, *, now: float) -> dict[str, Any]:
         "settings": request.settings.to_dict(),
         "job_id": request.job_id,
         "priority": request.priority,
+        **unmeasured(now=now),
+        "twin_of": None,
+    }
+
+
+def unmeasured(*, now: float) -> dict[str, Any]:
+    """Return the columns of a request that no board has had."""
+    return {
         "state": RequestStatus.QUEUED.value,
         "grants": 0,
         "attempts": 0,
@@ -69,5 +77,4 @@ def _new_row(request: MeasurementRequest, *, now: float) -> dict[str, Any]:
         "result_id": None,
         "created_at": now,
         "updated_at": now,
-        "twin_of": None,
     }

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, RowMapping, func, select
 from nas_service.fleet import BoardState, SharedFigure
 from nas_service.measurement import RequestStatus
 from nas_service.store.fleet_tables import boards, measurement_requests, measurements
+from nas_service.store.queue import unmeasured
 from nas_service.twins import TWIN_PRIORITY, TWINS_WAITING_LIMIT, is_twinned, twin_key
 
 
@@ -30,16 +31,7 @@ def add_twin(connection: Connection, key: str, *, now: float) -> None:
         "twin_of": key,
         "job_id": None,
         "priority": TWIN_PRIORITY,
-        "state": RequestStatus.QUEUED.value,
-        "grants": 0,
-        "attempts": 0,
-        "infra_faults": 0,
-        "not_before": 0.0,
-        "retryable": False,
-        "cause": None,
-        "result_id": None,
-        "created_at": now,
-        "updated_at": now,
+        **unmeasured(now=now),
     }
     connection.execute(measurement_requests.insert().values({**original, **own}))
 

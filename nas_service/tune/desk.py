@@ -7,11 +7,11 @@ from typing import Any
 
 from edge_agent.records import Half
 from nas_service.candidate import Candidate
-from nas_service.front_query import HalfCost
+from nas_service.front_query import HALVES, HalfCost
 from nas_service.job import JobSpec
 from nas_service.measurement import MeasurementRequest, RequestState, RequestStatus, measurement_key
 from nas_service.tune.ports import Measurer
-from nas_service.tune.thrift import HALVES, Costs
+from nas_service.tune.thrift import Costs
 from nas_service.valuation import half_cost
 
 

@@ -30,6 +30,13 @@ class Patience:
         if not candidate.estimated:
             self._front += [[float(point[name]) for name in self._spec.objectives] for point in candidate.values]
 
+    @property
+    def front(self) -> list[list[float]]:
+        """The points had that no other dominates, in the order of the objectives."""
+        if self._front:
+            self._front = np.asarray(self._front)[non_dominated(self._front)].tolist()
+        return self._front
+
     def bar(self, candidate: Candidate, boards: Mapping[str, Mapping[Half, HalfCost]]) -> Bar | None:
         """Return what `candidate` must be able to reach; None if it is evaluated on every image in any case.
 
@@ -40,7 +47,6 @@ class Patience:
         parts = self._spec.evaluation.parts
         if not parts or not self._front:
             return None
-        self._front = np.asarray(self._front)[non_dominated(self._front)].tolist()
         return Bar(
             parts=parts,
             doubt=self._spec.evaluation.doubt,
@@ -48,5 +54,5 @@ class Patience:
             constraints=dict(self._spec.constraints),
             costs=candidate.costs,
             boards={c: {str(half): cost for half, cost in found.items()} for c, found in boards.items()},
-            front=tuple(map(tuple, self._front)),
+            front=tuple(map(tuple, self.front)),
         )

@@ -23,7 +23,7 @@ from nas_service.bar import Bar
 from nas_service.candidate import Candidate, CandidateStatus, Proposal
 from nas_service.curve import Curve
 from nas_service.evaluation_report import EvaluationReport
-from nas_service.front_query import FrontCandidate, HalfCost
+from nas_service.front_query import HalfCost
 from nas_service.job import JobSpec
 from nas_service.measurement import RequestState, RequestStatus
 from nas_service.pair_space import PairSpace
@@ -32,7 +32,7 @@ from nas_service.tune.desk import Desk
 from nas_service.tune.patience import Patience
 from nas_service.tune.ports import Archive, Measurer
 from nas_service.tune.thrift import Costs, Thrift
-from nas_service.valuation import Point, half_cost, told_points
+from nas_service.valuation import Point, half_cost, priced, told_points
 
 
 @dataclass(slots=True)
@@ -220,7 +220,7 @@ class SearchSession:
         if self._thrift is None:
             return False
         self._learn(flight.candidate)
-        points = self._thrift.believed(flight.candidate)
+        points = self._thrift.believed(flight.candidate, self._patience.front)
         if points is None:
             return False
         self._note("predicted", f"{flight.candidate.id}: not measured, since even with luck it is not on the front")
@@ -232,7 +232,6 @@ class SearchSession:
         self._patience.had(candidate)
         if self._thrift is not None:
             self._thrift.learn(candidate, self._desk.costs(candidate))
-            self._thrift.had(candidate)
 
     def _measure(self, flight: _Flight, models: Mapping[str, Any]) -> None:
         """Ask for the measurements of an evaluated candidate.
@@ -289,15 +288,8 @@ class SearchSession:
 
     def _points(self, candidate: Candidate, boards: Costs) -> tuple[Point, ...]:
         assert candidate.curve is not None
-        priced = FrontCandidate(
-            id=candidate.id,
-            number=candidate.number,
-            coupling=str(candidate.architecture["coupling"]),
-            curve=Curve.from_bytes(candidate.curve),
-            costs=candidate.costs,
-            boards={c: {str(half): cost for half, cost in found.items()} for c, found in boards.items()},
-        )
-        return told_points(priced, self._spec.objectives, self._spec.constraints)
+        whole = priced(candidate, Curve.from_bytes(candidate.curve), boards)
+        return told_points(whole, self._spec.objectives, self._spec.constraints)
 
     def _fail(self, flight: _Flight, error: str) -> None:
         self._note("failed", f"{flight.candidate.id}: {error}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from edge_agent.records import Half
 from nas_service.candidate import PREDICTED, Candidate
@@ -11,17 +11,16 @@ from nas_service.chosen_pairs import chosen_pairs
 from nas_service.cost_predictor import Quality
 from nas_service.curve import Curve
 from nas_service.foresight import Foreseen, Foresight
-from nas_service.front_query import FrontCandidate, HalfCost
+from nas_service.front_query import HALVES, HalfCost
 from nas_service.half import HalfStructure, halves_of
 from nas_service.job import JobSpec
 from nas_service.measurement import RequestStatus, measurement_key
 from nas_service.pair_space import PairSpace
 from nas_service.promise import can_touch
 from nas_service.tune.ports import Measurer
-from nas_service.valuation import Point, half_cost, told_points
+from nas_service.valuation import Point, half_cost, priced, told_points
 
 TABLE_PAIRS = 100  # pairs of a table that are looked for
-HALVES: tuple[Half, ...] = ("little", "big")
 
 Costs = Mapping[str, Mapping[Half, HalfCost]]
 """Cost by half by board class."""
@@ -38,7 +37,6 @@ class Thrift:
     def __init__(self, spec: JobSpec, *, space: PairSpace) -> None:
         self._spec, self._space = spec, space
         self._foresight = {c: Foresight(quantities=_needed(spec, c)) for c in spec.board_classes()}
-        self._front: list[tuple[float, ...]] = []
 
     def qualities(self) -> dict[str, dict[str, Quality]]:
         """Return how well each quantity is predicted, by board class."""
@@ -74,11 +72,6 @@ class Thrift:
                     key = candidate.structures[half]
                     self._foresight[board_class].learn(key, structures[half], measured[half])
 
-    def had(self, candidate: Candidate) -> None:
-        """Take in the points of a candidate that was told, unless they are estimates."""
-        if not candidate.estimated:
-            self._front += map(tuple, self._rows(candidate.values))
-
     def least(self, candidate: Candidate) -> Costs:
         """Return what a candidate's halves cost, or at the least may cost, as far as that is known well enough."""
         structures = halves_of(self._space.plan(candidate.architecture))
@@ -90,7 +83,7 @@ class Thrift:
                     costs.setdefault(board_class, {})[half] = belief.least
         return costs
 
-    def believed(self, candidate: Candidate) -> tuple[Point, ...] | None:
+    def believed(self, candidate: Candidate, front: Sequence[Sequence[float]]) -> tuple[Point, ...] | None:
         """Return the points that an evaluated candidate is believed to have, or None if boards are to measure it.
 
         Boards are to measure it if they must, since no prediction is good enough; if that costs nothing, since both
@@ -107,7 +100,7 @@ class Thrift:
             return None
         least = {c: {h: b.least for h, b in found.items()} for c, found in beliefs.items()}
         lucky = self._points(candidate, least)
-        if lucky and can_touch(self._rows(lucky), self._front):
+        if lucky and can_touch(self._rows(lucky), front):
             return None
         expected = {c: {h: b.cost for h, b in found.items()} for c, found in beliefs.items()}
         guessed = [c for c, found in beliefs.items() if not all(b.measured for b in found.values())]
@@ -118,17 +111,8 @@ class Thrift:
 
     def _points(self, candidate: Candidate, costs: Costs) -> tuple[Point, ...]:
         assert candidate.curve is not None
-        priced = FrontCandidate(
-            id=candidate.id,
-            number=candidate.number,
-            coupling=str(candidate.architecture["coupling"]),
-            curve=Curve.from_bytes(candidate.curve),
-            costs=candidate.costs,
-            boards={
-                board_class: {str(half): cost for half, cost in found.items()} for board_class, found in costs.items()
-            },
-        )
-        return told_points(priced, self._spec.objectives, self._spec.constraints)
+        whole = priced(candidate, Curve.from_bytes(candidate.curve), costs)
+        return told_points(whole, self._spec.objectives, self._spec.constraints)
 
 
 def _needed(spec: JobSpec, board_class: str) -> set[str]:

@@ -123,6 +123,14 @@ def boards_router(context: Context) -> APIRouter:
         """Remove a board and revoke its key at once; its measurements stay."""
         fleet.remove(name)
 
+    _add_measurements(router, context)
+    return router
+
+
+def _add_measurements(router: APIRouter, context: Context) -> None:
+    """Add the routes of what boards have measured."""
+    viewer, measured = [require(Role.VIEWER)], context.store.fleet
+
     @router.get("/board-classes/{name}/agreement", dependencies=viewer, responses=problem_responses(404))
     def show_agreement(name: str) -> AgreementView:
         """Tell how far each board of a class measures beside the others; no figure is corrected by it."""
@@ -139,8 +147,6 @@ def boards_router(context: Context) -> APIRouter:
         _check_class(context, board_class)
         found = measured.measurements(board_class=board_class, structure_key=structure_key, limit=limit, offset=offset)
         return MeasurementList(measurements=[MeasurementView.of(measurement) for measurement in found])
-
-    return router
 
 
 def _agreement(context: Context, board_class: str) -> AgreementView:
