@@ -14,13 +14,17 @@ from cluster.gateway.actor import GatewayClient, find_gateway
 from cluster.job_context import JobContext
 from cluster.measurer import GatewayMeasurer
 from cluster.search_curve import SearchCurve
+from cluster.space_table import SpaceTable
 from cluster.training_phase import StopRequestedError, Trained, device, train_supernet
 from nas_service.candidate import CandidateStatus
+from nas_service.class_cost import ClassCost
 from nas_service.job_state import JobState
 from nas_service.search import Searcher, make_searcher
 from nas_service.search.listed import ListedSearcher
 from nas_service.tune.driver import EvaluatorSetting, run_search
 from nas_service.tune.session import SearchSession
+
+UNITS = {"latency_ms": "ms", "energy_mj": "mJ"}
 
 
 class TrainJob:
@@ -40,7 +44,26 @@ class TrainJob:
     def _train(self) -> Trained:
         job = self._job
         job.enter(JobState.TRAINING)
-        return train_supernet(job.job_id, job.spec, store=job.store, work=job.work, scalars=job.scalars)
+        return train_supernet(
+            job.job_id, job.spec, store=job.store, work=job.work, scalars=job.scalars, cost=self._cost()
+        )
+
+    def _cost(self) -> Callable[[], ClassCost] | None:
+        """Return what makes the cost that a search during training counts on a board class; None where it counts MACs.
+
+        It has boards of the class measure the space first.
+        """
+        job = self._job
+        cost = next((s.board_cost for s in job.spec.strategy if s.board_cost is not None), None)
+        if cost is None or cost.board_class is None:
+            return None
+        board_class, quantity = cost.board_class, cost.name
+
+        def measured() -> ClassCost:
+            foresight = SpaceTable(job, [board_class]).measure()[board_class]
+            return ClassCost(unit=f"{UNITS[quantity]} on {board_class}", predictor=foresight.predictor(quantity))
+
+        return measured
 
 
 class SearchJob(TrainJob):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 import ray
 
+from nas_service.class_cost import ClassCost
 from nas_service.errors import InvalidRequestError
 from nas_service.job import JobSpec
 from nas_service.pair_space import PairSpace, SpaceDefinition
@@ -121,11 +123,15 @@ def train_config(spec: JobSpec) -> TrainConfig:
     )
 
 
-def evolution_of(spec: JobSpec) -> Evolution | None:
-    """Return how the dimensions of the job's pairs evolve while the supernet is trained; None if they do not."""
+def evolution_of(spec: JobSpec, *, cost: ClassCost | None = None) -> Evolution | None:
+    """Return how the dimensions of the job's pairs evolve while the supernet is trained; None if they do not.
+
+    `cost` is what `gradient` counts, MACs if None.
+    """
     for strategy in spec.strategy:
         if strategy.name == "gradient":
-            return GradientSearch(targets=strategy.targets or GRADIENT_TARGETS, searches=strategy.evaluations)
+            targets = strategy.targets or GRADIENT_TARGETS
+            return GradientSearch(targets=targets, searches=strategy.evaluations, measure=cost)
         if strategy.name == "coevolve":
             return Coevolution(population=strategy.evaluations, every=strategy.every or 2)
     return Shrinking() if spec.supernet.shrinking else None
@@ -150,9 +156,18 @@ def device(gpus: float) -> str:
 
 
 def train_supernet(
-    job_id: str, spec: JobSpec, *, store: Store, work: Path, scalars: ScalarLog = NO_LOG, purpose: Purpose = ONLY
+    job_id: str,
+    spec: JobSpec,
+    *,
+    store: Store,
+    work: Path,
+    scalars: ScalarLog = NO_LOG,
+    purpose: Purpose = ONLY,
+    cost: Callable[[], ClassCost] | None = None,
 ) -> Trained:
     """Return the trained supernet: from the store if it is there, else trained, from the last epoch's checkpoint on.
+
+    What a search during training counts is asked of `cost` when it trains, MACs if None.
 
     Raises:
         InvalidRequestError: the data or a checkpoint cannot be used, or no pair meets the constraints.
@@ -168,7 +183,10 @@ def train_supernet(
         space.check_constraints()
         checkpoint = _known_checkpoint(job_id, spec, space, store=store, artefact=purpose.artefact)
         if checkpoint is None:
-            checkpoint = _train(job_id, spec, trainer, store=store, work=work, scalars=scalars, purpose=purpose)
+            evolution = evolution_of(spec, cost=None if cost is None else cost())
+            checkpoint = _train(
+                job_id, spec, trainer, evolution, store=store, work=work, scalars=scalars, purpose=purpose
+            )
         data = answer_of(trainer.evaluation_data.remote())
         return Trained(
             definition=definition,
@@ -226,12 +244,17 @@ def _known_checkpoint(job_id: str, spec: JobSpec, space: PairSpace, *, store: St
 
 
 def _train(
-    job_id: str, spec: JobSpec, trainer: Any, *, store: Store, work: Path, scalars: ScalarLog, purpose: Purpose
+    job_id: str,
+    spec: JobSpec,
+    trainer: Any,
+    evolution: Evolution | None,
+    *,
+    store: Store,
+    work: Path,
+    scalars: ScalarLog,
+    purpose: Purpose,
 ) -> bytes:
-    evolution, last = (
-        evolution_of(spec),
-        work / f"{purpose.artefact}-{CHECKPOINT}" if purpose.label else work / CHECKPOINT,
-    )
+    last = work / (f"{purpose.artefact}-{CHECKPOINT}" if purpose.label else CHECKPOINT)
     config = train_config(spec) if purpose.seed is None else replace(train_config(spec), seed=purpose.seed)
     resume = last.read_bytes() if last.exists() else None
     checkpoint = resume

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from nas_service.cost_predictor import LEAST_HALVES, CostPredictor, Quality, cross_validated, fitted_predictor
+from nas_service.errors import InvalidRequestError
 from nas_service.front_query import HalfCost
 from nas_service.half import HalfStructure
 
@@ -53,6 +54,22 @@ class Foresight:
         """How well each quantity is predicted; empty before there are enough halves."""
         self._refresh()
         return {name: quality for name, (_, quality) in self._fits.items()}
+
+    def predictor(self, quantity: str) -> CostPredictor:
+        """Return what predicts a quantity; InvalidRequestError unless it does so well enough to decide by."""
+        self._refresh()
+        if quantity not in self._fits:
+            raise InvalidRequestError(
+                f"{quantity} is known of {len(self._known)} halves, too few to predict others: {LEAST_HALVES} are "
+                "needed; raise measurement.pairs"
+            )
+        predictor, quality = self._fits[quantity]
+        if not quality.usable:
+            raise InvalidRequestError(
+                f"{quantity} cannot be predicted well enough to search by it ({quality}); raise measurement.pairs, or "
+                "see what disturbs the boards with `nas board agreement`"
+            )
+        return predictor
 
     def measured(self, key: str) -> HalfCost | None:
         """Return a half's measured cost, None if there is none."""

@@ -201,6 +201,11 @@ def _unfit_search(spec: JobSpec) -> Iterator[Problem]:
     if not spec.objectives:
         yield Problem(path="objectives", message=f"is missing; a search needs at least one of: {ALLOWED}")
     yield from _meaningless(spec, "tune", "compare")
+    for strategy in spec.strategy:
+        cost = strategy.board_cost
+        if cost is not None and cost.board_class not in spec.board_classes():
+            message = f"counts on {cost.board_class!r}, where the job measures nothing; add {cost} to objectives"
+            yield Problem(path="strategy.cost", message=message)
     if spec.finalists.audit and spec.supernet.epochs is None:
         message = "is missing; finalists.audit trains pairs alone for as many epochs as the supernet had"
         yield Problem(path="supernet.epochs", message=message)

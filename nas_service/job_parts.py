@@ -9,9 +9,11 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from edge_agent.records import RecordError, check_sha256
+from nas_service.errors import InvalidRequestError
 from nas_service.job_cotraining import CoTraining
 from nas_service.job_part import Part
 from nas_service.layers import Activation
+from nas_service.objective import Objective
 from nas_service.spelling import nearest
 
 # Whether a data set needs a folder or file of its own; `digits` comes with scikit-learn.
@@ -27,6 +29,7 @@ DATASETS = {
 WITH_COLUMNS = ("parquet",)
 WITH_RESOLUTION = ("imagenet", "folder", "parquet")
 PRESETS = ("micro", "tiny", "small", "mobile")
+ADDS_UP = ("macs", "latency_ms", "energy_mj")  # costs of which escalation adds its own
 TRAINING_STRATEGIES = ("gradient", "coevolve")
 STRATEGIES = ("random", "nsga2", "evolution", "tpe", "linas", "auto", *TRAINING_STRATEGIES)
 
@@ -53,6 +56,18 @@ def is_training_strategy(name: str) -> bool:
 
 def _checked_preset(name: str) -> str:
     return name if _IMPORT_PATH.fullmatch(name) else _one_of(name, PRESETS, what="preset", or_="package.module:object")
+
+
+def _checked_cost(text: str) -> str:
+    try:
+        cost = Objective.parse(text)
+    except InvalidRequestError as error:
+        raise ValueError(str(error)) from None
+    if cost.name not in ADDS_UP:
+        raise ValueError(
+            f"is {text!r} but an image's cost by its route is one of: macs, latency_ms@CLASS, energy_mj@CLASS"
+        )
+    return cost.format()
 
 
 def _one_of(name: str, known: tuple[str, ...], *, what: str, or_: str = "") -> str:
@@ -164,15 +179,23 @@ class Strategy(Part):
     """One searcher, how many candidates it may evaluate, and how many are in flight at once.
 
     `gradient` and `coevolve` search while the supernet is trained; what they found is then evaluated as candidates.
-    `targets` are the expected MACs of an image, one search by `gradient` for each target and coupling: up to 1 as a
-    share of the largest pair's big. `every` is how many epochs lie between two steps of `coevolve`.
+    `targets` are the expected cost of an image, one search by `gradient` for each target and coupling: up to 1 as a
+    share of the largest pair's big. `cost` says what they count: MACs, or `latency_ms` or `energy_mj` on a board class,
+    predicted from halves that its boards measure first. `every` is how many epochs lie between two steps of `coevolve`.
     """
 
     name: Annotated[Text, AfterValidator(checked_strategy)]
     evaluations: Count
     concurrency: Annotated[int, Field(strict=True, ge=1, le=1024)] = 8
     targets: Annotated[tuple[Target, ...], Field(min_length=1, max_length=64)] | None = None
+    cost: Annotated[Text, AfterValidator(_checked_cost)] | None = None
     every: Annotated[int, Field(strict=True, ge=1, le=1000)] | None = None
+
+    @property
+    def board_cost(self) -> Objective | None:
+        """What the search during training counts on a board class; None if it counts MACs."""
+        cost = None if self.cost is None else Objective.parse(self.cost)
+        return cost if cost is not None and cost.measured else None
 
     @property
     def trains(self) -> bool:
@@ -181,7 +204,7 @@ class Strategy(Part):
 
     @model_validator(mode="after")
     def _has_its_own_keys(self) -> Strategy:
-        for key, owner in (("targets", "gradient"), ("every", "coevolve")):
+        for key, owner in (("targets", "gradient"), ("cost", "gradient"), ("every", "coevolve")):
             if getattr(self, key) is not None and self.name != owner:
                 raise ValueError(f"{key} means nothing to strategy {self.name!r}, only to {owner!r}; remove it")
         if self.name == "coevolve" and self.evaluations < 2:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from nas_service.errors import InvalidRequestError
 
 VERSION = 1
+_RENAMED = {"expected_macs": "expected_cost", "target_macs": "target_cost"}  # trajectories from when MACs were all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,16 +18,18 @@ class Evolving:
 
     Attributes:
         probabilities: Gene -> the probability of each of its choices, in their order.
-        expected_macs: Expected MACs of an image, `little + escalation_rate * tail`; of a population,
+        expected_cost: Expected cost of an image, `little + escalation_rate * tail`; of a population,
             the mean of what its pairs take when all is escalated. None before they were looked at.
-        target_macs: What the expected MACs may be at most; None without a target.
+        target_cost: What the expected cost may be at most; None without a target.
+        unit: Of both.
         multiplier: The Lagrange multiplier of that constraint; None without a target.
         escalation_rate: The mean that the co-trained router asks for, in [0, 1]; None without one.
     """
 
     probabilities: dict[str, tuple[float, ...]]
-    expected_macs: float | None = None
-    target_macs: float | None = None
+    expected_cost: float | None = None
+    target_cost: float | None = None
+    unit: str = "MACs"
     multiplier: float | None = None
     escalation_rate: float | None = None
 
@@ -113,17 +116,20 @@ class Trajectory:
 def _plain(one: Evolving) -> dict[str, Any]:
     return {
         "probabilities": {gene: list(values) for gene, values in one.probabilities.items()},
-        "expected_macs": one.expected_macs,
-        "target_macs": one.target_macs,
+        "expected_cost": one.expected_cost,
+        "target_cost": one.target_cost,
+        "unit": one.unit,
         "multiplier": one.multiplier,
         "escalation_rate": one.escalation_rate,
     }
 
 
 def _evolving(data: Mapping[str, Any]) -> Evolving:
-    names = ("probabilities", "expected_macs", "target_macs", "multiplier", "escalation_rate")
-    _check_keys(data, names, what="a distribution of a trajectory")
-    return Evolving(**{**data, "probabilities": {gene: tuple(p) for gene, p in data["probabilities"].items()}})
+    named = {_RENAMED.get(name, name): value for name, value in data.items()}
+    _check_keys(
+        {"unit": "MACs", **named}, tuple(f.name for f in fields(Evolving)), what="a distribution of a trajectory"
+    )
+    return Evolving(**{**named, "probabilities": {gene: tuple(p) for gene, p in data["probabilities"].items()}})
 
 
 def _check_keys(data: Mapping[str, Any], names: tuple[str, ...], *, what: str) -> None:

@@ -13,7 +13,7 @@ from nas_service.report.png import DPI, GRID, INK, MUTED, picture_bytes
 from nas_service.trajectory import Trajectory
 
 Rows = tuple[tuple[int, float], ...]
-COLUMNS = ("width", "depth", "expected MACs, millions", "multiplier")
+COLUMNS = ("width", "depth", "cost", "multiplier")
 MAX_ROWS = 6
 ROW_PIXELS = 210
 
@@ -29,10 +29,18 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DimensionsPlot:
-    """Panels by (distribution, column): expected widths and depths of both halves, cost and target, multiplier."""
+    """Panels by (distribution, column): expected widths and depths of both halves, cost and target, multiplier.
+
+    Costs are in `unit`, MACs in millions.
+    """
 
     rows: tuple[str, ...]
     panels: dict[tuple[str, str], tuple[Line, ...]]
+    unit: str = "MACs"
+
+    def title(self, name: str, column: str) -> str:
+        """Return what stands above a panel."""
+        return f"{name}: {column}" if column != "cost" else f"{name}: expected {_scaled(self.unit)[0]}"
 
 
 def dimensions_plot(trajectory: Trajectory | None) -> DimensionsPlot | None:
@@ -40,7 +48,8 @@ def dimensions_plot(trajectory: Trajectory | None) -> DimensionsPlot | None:
     if trajectory is None or not trajectory.steps:
         return None
     names = tuple(trajectory.steps[-1].evolving)[:MAX_ROWS]
-    panels = {}
+    unit = next((one.unit for one in trajectory.steps[-1].evolving.values()), "MACs")
+    panels, scale = {}, _scaled(unit)[1]
     for name in names:
         genes = trajectory.steps[-1].evolving[name].probabilities
         for kind in ("width", "depth"):
@@ -49,12 +58,12 @@ def dimensions_plot(trajectory: Trajectory | None) -> DimensionsPlot | None:
                      dashed=gene.startswith("big"))
                 for gene in genes if gene.endswith(f"_{kind}")
             )  # fmt: skip
-        cost = Line(name="expected", rows=_figure(trajectory, name, "expected_macs", scale=1e-6))
-        target = Line(name="target", rows=_figure(trajectory, name, "target_macs", scale=1e-6), dashed=True)
+        cost = Line(name="expected", rows=_figure(trajectory, name, "expected_cost", scale=scale))
+        target = Line(name="target", rows=_figure(trajectory, name, "target_cost", scale=scale), dashed=True)
         panels[name, COLUMNS[2]] = tuple(line for line in (cost, target) if line.rows)
         multiplier = Line(name="multiplier", rows=_figure(trajectory, name, "multiplier", scale=1.0))
         panels[name, COLUMNS[3]] = (multiplier,) if multiplier.rows else ()
-    return DimensionsPlot(rows=names, panels=panels)
+    return DimensionsPlot(rows=names, panels=panels, unit=unit)
 
 
 def dimensions_figure(plot: DimensionsPlot) -> dict[str, Any]:
@@ -79,7 +88,7 @@ def dimensions_figure(plot: DimensionsPlot) -> dict[str, Any]:
         layout[f"xaxis{axis}"] = {**grid, "domain": x_domain, "anchor": f"y{axis}", "title": {"text": "epoch"}}
         layout[f"yaxis{axis}"] = {**grid, "domain": y_domain, "anchor": f"x{axis}"}
         layout["annotations"].append(
-            {"x": x_domain[0], "y": y_domain[1], "xref": "paper", "yref": "paper", "text": f"{name}: {column}",
+            {"x": x_domain[0], "y": y_domain[1], "xref": "paper", "yref": "paper", "text": plot.title(name, column),
              "showarrow": False, "xanchor": "left", "yanchor": "bottom"}
         )  # fmt: skip
         traces += [_trace(line, axis, index) for index, line in enumerate(plot.panels[name, column])]
@@ -99,12 +108,17 @@ def dimensions_png(plot: DimensionsPlot) -> bytes:
                 axes.plot(epochs, values, style, color=shade, label=line.name, linewidth=1.4)
             if plot.panels[name, column]:
                 axes.legend(fontsize=6, frameon=False)
-            axes.set_title(f"{name}: {column}", fontsize=8, color=INK, loc="left")
+            axes.set_title(plot.title(name, column), fontsize=8, color=INK, loc="left")
             axes.grid(color=GRID, linewidth=0.6)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.tick_params(colors=MUTED, labelsize=7)
             axes.spines[["top", "right"]].set_visible(False)
     return picture_bytes(figure)
+
+
+def _scaled(unit: str) -> tuple[str, float]:
+    """Return how a cost is labelled and what it is multiplied by to be drawn."""
+    return ("MACs, millions", 1e-6) if unit == "MACs" else (unit, 1.0)
 
 
 def _trace(line: Line, axis: str, index: int) -> dict[str, Any]:

@@ -3,21 +3,27 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from cluster.training_phase import _announce, evolution_of, train_config
 from nas_service.candidate import CandidateStatus
+from nas_service.class_cost import ClassCost
+from nas_service.cost_predictor import fitted_predictor
 from nas_service.curve import Curve
 from nas_service.evaluation_report import EvaluationReport
 from nas_service.front_query import FrontCandidate, FrontQuery, front_points
+from nas_service.half import halves_of
 from nas_service.job import JobSpec, parse_job
 from nas_service.pair_space import PairSpace
 from nas_service.report.collect import trajectory_from
 from nas_service.search.listed import ListedSearcher
 from nas_service.server_events import JobEvent
 from nas_service.space import load_definition
+from nas_service.trajectory import TrajectoryStep
 from nas_service.tune.session import SearchSession
+from tests.nas_service.measured import made_up_ms
 from tests.nas_service.tune.fakes import JOB, MemoryArchive
 from workers.data.dataset import DatasetSpec
 from workers.data.loading import load
@@ -127,6 +133,33 @@ def test_what_training_found_becomes_candidates_with_curves_and_a_front(name):
     axis, points = front_points(priced, FrontQuery(objectives=("error", "macs")))
     assert axis == "macs"
     assert len(points) > 2
+
+
+@pytest.mark.slow
+def test_what_a_board_class_takes_is_counted_and_held_at_the_target():
+    job, dataset = (
+        spec({"name": "gradient", "evaluations": 1, "targets": [0.7]}, epochs=6),
+        load(DatasetSpec(name="digits")),
+    )
+    space = PairSpace(load_definition("micro", couplings=["stem"]), channels=1, resolution=8, classes=10)
+    rng = np.random.default_rng(0)
+    halves = [h for _ in range(40) for h in halves_of(space.plan(space.sample(rng))).values()]
+    cost = ClassCost(unit="ms on pi", predictor=fitted_predictor(halves, made_up_ms(halves)))
+    reports = train(
+        Supernet(space, seed=0),
+        dataset,
+        Splits.of(dataset, seed=0),
+        train_config(job),
+        evolution=evolution_of(job, cost=cost),
+    )
+    last = list(reports)[-1].learner
+    [one] = TrajectoryStep.from_dict(last["trajectory"]["steps"][-1]).evolving.values()
+    largest = space.plan(space.extreme("stem", largest=True))
+    assert one.unit == "ms on pi"
+    assert one.target_cost == pytest.approx(0.7 * sum(cost.halves(largest)))
+    little, tail = cost.halves(space.plan(last["found"][0]))
+    assert one.expected_cost == pytest.approx(little + one.escalation_rate * tail)
+    assert one.expected_cost <= one.target_cost
 
 
 @pytest.mark.slow

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from nas_service.errors import InvalidRequestError
 from nas_service.foresight import Foresight
 from nas_service.front_query import HalfCost
 from tests.nas_service.measured import drawn_halves, made_up_ms
@@ -41,9 +44,24 @@ def test_a_half_is_not_foreseen_if_a_quantity_that_is_needed_was_never_measured(
     assert learnt(39).foresee("new", HALVES[39]).cost.energy_mj is None
 
 
+SCRAMBLED = [((index * 7919) % 97 + 1) / 10 for index in range(40)]
+
+
+@pytest.mark.parametrize(
+    ("foresight", "reason"),
+    [
+        (learnt(19), "known of 19 halves, too few"),
+        (learnt(39, costs=SCRAMBLED), "cannot be predicted well enough"),
+        (learnt(39, quantities=("energy_mj",)), "too few"),
+    ],
+)
+def test_nothing_is_searched_by_what_cannot_be_predicted(foresight, reason):
+    with pytest.raises(InvalidRequestError, match=reason):
+        foresight.predictor("latency_ms")
+
+
 def test_a_poor_predictor_is_not_used():
-    scrambled = [((index * 7919) % 97 + 1) / 10 for index in range(40)]
-    foresight = learnt(39, costs=scrambled)
+    foresight = learnt(39, costs=SCRAMBLED)
     assert not foresight.qualities["latency_ms"].usable
     assert foresight.foresee("new", HALVES[39]) is None
 

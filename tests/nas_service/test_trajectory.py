@@ -9,7 +9,7 @@ from nas_service.trajectory import Evolving, Trajectory, TrajectoryStep
 
 
 def step(epoch: int, share: float) -> TrajectoryStep:
-    masks = Evolving(probabilities={"little0_width": (share, 1 - share)}, expected_macs=2e5, target_macs=1e5)
+    masks = Evolving(probabilities={"little0_width": (share, 1 - share)}, expected_cost=2e5, target_cost=1e5)
     return TrajectoryStep(epoch=epoch, phase="joint", evolving={"stem@0.3": masks}, evaluations=epoch, search_macs=1e6)
 
 
@@ -18,6 +18,15 @@ TRAJECTORY = Trajectory(choices={"little0_width": (8, 16)}, steps=(step(0, 0.5),
 
 def test_a_trajectory_survives_json():
     assert Trajectory.from_dict(json.loads(json.dumps(TRAJECTORY.to_dict()))) == TRAJECTORY
+
+
+def test_a_trajectory_from_when_macs_were_all_is_still_read():
+    old = TRAJECTORY.to_dict()
+    for told in old["steps"]:
+        for one in told["evolving"].values():
+            del one["unit"]
+            one["expected_macs"], one["target_macs"] = one.pop("expected_cost"), one.pop("target_cost")
+    assert Trajectory.from_dict(old) == TRAJECTORY
 
 
 def test_the_expected_value_of_a_dimension_follows_its_probabilities():

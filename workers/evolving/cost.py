@@ -2,7 +2,7 @@
 
 With independent genes, the expected cost `F(p) = sum over pairs x of P(x) C(x)` is linear in each gene's probabilities,
 and `dF/dp[gene, j]` is the expectation of `C(x with gene set to j)`. So a drawn pair gives an unbiased gradient of the
-expected cost from real costs alone, of whatever kind (MACs, a board class's latency table) and coupling, and the value
+expected cost from real costs alone, of whatever kind (MACs, milliseconds on a board class) and coupling, and the value
 at a drawn pair, or at probabilities of one and zero, is that pair's exact cost. No layer is approximated and none is
 forgotten.
 """
@@ -20,7 +20,12 @@ from workers.evolving.masks import Masks
 
 
 class Measure(Protocol):
-    """A unit of cost that adds up over layers; `nas_service.latency_table.LatencyTable` is one."""
+    """What pairs cost; `nas_service.class_cost.ClassCost` is one."""
+
+    @property
+    def unit(self) -> str:
+        """Return the unit of all costs, as plots show it."""
+        ...
 
     def halves(self, plan: PairPlan) -> tuple[float, float]:
         """Return what the little costs and what the tail adds."""
@@ -28,6 +33,8 @@ class Measure(Protocol):
 
 class Macs:
     """Multiply-accumulates."""
+
+    unit = "MACs"
 
     def halves(self, plan: PairPlan) -> tuple[float, float]:
         """Return the MACs of the little and of the tail."""
@@ -39,12 +46,17 @@ class MaskCost:
 
     Args:
         masks: Whose genes are priced.
-        measure: The unit.
+        measure: Prices pairs.
     """
 
     def __init__(self, masks: Masks, measure: Measure) -> None:
         self._masks, self._measure = masks, measure
         self._known: dict[tuple[int, ...], tuple[float, float]] = {}
+
+    @property
+    def unit(self) -> str:
+        """Of all costs."""
+        return self._measure.unit
 
     def at(self, choice: Mapping[str, int]) -> tuple[float, float]:
         """Return what the little of `choice` costs and what its tail adds."""

@@ -12,7 +12,7 @@ from nas_service.plan import Coupling, PairPlan
 from nas_service.trajectory import Evolving
 from workers.cotraining.cost import MULTIPLIER_MAX, expected_cost
 from workers.cotraining.router import EscalationRouter
-from workers.evolving.cost import Macs, MaskCost, Measure
+from workers.evolving.cost import Macs, MaskCost
 from workers.evolving.hardening import harden
 from workers.evolving.masks import Choice, Masks
 from workers.evolving.settings import GradientSearch
@@ -30,8 +30,7 @@ class MaskSearch(nn.Module):
         coupling: Of the pairs.
         target: Upper end of the expected cost, in the unit of `measure`, > 0.
         name: Of the search, in reports.
-        settings: How it moves.
-        measure: What pairs cost; MACs if None.
+        settings: How it moves, and what pairs cost.
     """
 
     multiplier: Tensor
@@ -47,12 +46,11 @@ class MaskSearch(nn.Module):
         target: float,
         name: str,
         settings: GradientSearch,
-        measure: Measure | None = None,
     ) -> None:
         super().__init__()
         self.coupling, self.target, self.name, self._settings = coupling, target, name, settings
         self.masks = Masks(space, coupling, exploration=settings.exploration[0])
-        self.pricing = MaskCost(self.masks, measure or Macs())
+        self.pricing = MaskCost(self.masks, settings.measure or Macs())
         self.router = EscalationRouter(space.classes)
         self.register_buffer("multiplier", torch.zeros(()))
         self.register_buffer("cost", torch.zeros((), dtype=torch.float64))
@@ -117,8 +115,9 @@ class MaskSearch(nn.Module):
                 )
                 for name, p in self.masks.probabilities().items()
             },
-            expected_macs=self.expected(chosen) if chosen else (float(self.cost) if known else None),
-            target_macs=self.target,
+            expected_cost=self.expected(chosen) if chosen else (float(self.cost) if known else None),
+            target_cost=self.target,
+            unit=self.pricing.unit,
             multiplier=float(self.multiplier),
             escalation_rate=float(self.rate) if known else None,
         )

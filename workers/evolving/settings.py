@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from nas_service.errors import InvalidRequestError
 from workers.cotraining.terms import Phase
+from workers.evolving.cost import Measure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,8 +14,9 @@ class GradientSearch:
     """Masks that are trained with the weights.
 
     Attributes:
-        targets: Expected MACs of an image, one search for each: at most 1 is a share of the largest pair's big, more
-            are MACs.
+        targets: Expected costs of an image, one search for each: at most 1 is a share of the largest pair's big, more
+            are in the measure's unit.
+        measure: What pairs cost; MACs if None.
         searches: How many (coupling, target) there are at most, targets first.
         warm_up: Share of the epochs in which all pairs are trained alike.
         fine_tune: Share of the epochs, at the end, in which only the hardened pairs are trained.
@@ -25,6 +27,7 @@ class GradientSearch:
     """
 
     targets: tuple[float, ...]
+    measure: Measure | None = None
     searches: int = 64
     warm_up: float = 0.2
     fine_tune: float = 0.4

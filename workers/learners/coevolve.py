@@ -113,7 +113,7 @@ class CoevolveLearner(SandwichLearner):
 
     def _step(self, epoch: int) -> TrajectoryStep:
         probabilities = frequencies(self.space, self.population, elite=self.settings.elite)
-        here = Evolving(probabilities=probabilities, expected_macs=self._expected_macs)
+        here = Evolving(probabilities=probabilities, expected_cost=self._expected_macs)
         return TrajectoryStep(
             epoch=epoch,
             phase="joint" if self.population else "warm_up",

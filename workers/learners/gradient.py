@@ -22,7 +22,6 @@ from workers.cotraining.likelihood import system_loss
 from workers.cotraining.objective import PairObjective, truth_of
 from workers.cotraining.terms import Phase
 from workers.evaluation import EvaluationContext, evaluate
-from workers.evolving.cost import Measure
 from workers.evolving.memory import remembered
 from workers.evolving.search import MaskSearch
 from workers.evolving.settings import GradientSearch
@@ -41,20 +40,17 @@ class GradientLearner(PlainLearner):
         supernet: Trained in place.
         config: Weights of the loss terms.
         settings: The searches: one for each coupling and cost target.
-        measure: What pairs cost; MACs if None. Targets of at most 1 are shares of the largest pair's big under it.
 
     Attributes:
         spent_macs: Forward MACs of everything that was run so far, times images.
     """
 
-    def __init__(
-        self, supernet: Supernet, config: TrainConfig, settings: GradientSearch, *, measure: Measure | None = None
-    ) -> None:
+    def __init__(self, supernet: Supernet, config: TrainConfig, settings: GradientSearch) -> None:
         space = supernet.space
         super().__init__(supernet, classes=space.classes, identity=space_identity(supernet))
         self.supernet, self.config, self.settings = supernet, config, settings
         self.objective = PairObjective(config, model=supernet, classes=self.classes)
-        self.searches = searches_of(supernet, settings, measure=measure)
+        self.searches = searches_of(supernet, settings)
         self.extras = nn.ModuleDict({"objective": self.objective.extras, "searches": nn.ModuleList(self.searches)})
         self.sampler: PairSampler = Sandwich(space, random_pairs=1, smallest_pairs=False)
         self.phase: Phase = settings.phase(0, config.epochs)
@@ -201,15 +197,15 @@ def score_function(search: MaskSearch, draws: Sequence[dict[str, int]], losses: 
     return ((losses[0] - losses[1]).to(first) / 2) * (first - second)
 
 
-def searches_of(supernet: Supernet, settings: GradientSearch, *, measure: Measure | None = None) -> list[MaskSearch]:
+def searches_of(supernet: Supernet, settings: GradientSearch) -> list[MaskSearch]:
     """Return up to `settings.searches` searches: every target for the first coupling, then for the next."""
     space = supernet.space
     found: list[MaskSearch] = []
     for coupling in space.definition.couplings:
         largest = space.plan(space.extreme(coupling, largest=True))
-        whole = float(largest.big_macs) if measure is None else sum(measure.halves(largest))
+        whole = float(largest.big_macs) if settings.measure is None else sum(settings.measure.halves(largest))
         for target in settings.targets:
             amount = target * whole if target <= 1 else target
             name = f"{coupling}@{target:g}"
-            found.append(MaskSearch(space, coupling, target=amount, name=name, settings=settings, measure=measure))
+            found.append(MaskSearch(space, coupling, target=amount, name=name, settings=settings))
     return found[: settings.searches]

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from nas_service.report.collect import trajectory_from
 from nas_service.report.data import ReportData
 from nas_service.report.dimensions import COLUMNS, dimensions_figure, dimensions_plot
@@ -16,7 +18,7 @@ def step(epoch: int, share: float, *, target: float | None = 2e5) -> TrajectoryS
     probabilities = {name: (share, 1 - share) for name in CHOICES}
     cost = None if epoch == 0 else 3e5 - 1e5 * share
     one = Evolving(
-        probabilities=probabilities, expected_macs=cost, target_macs=target, multiplier=target and 0.1 * epoch
+        probabilities=probabilities, expected_cost=cost, target_cost=target, multiplier=target and 0.1 * epoch
     )
     return TrajectoryStep(epoch=epoch, phase="joint", evolving={"stem@0.3": one, "nested@0.3": one})
 
@@ -41,6 +43,19 @@ def test_each_search_has_a_row_of_widths_depths_cost_and_multiplier():
     assert list(lines.values()) == [["little0", "big0"], ["big0"], ["expected", "target"], ["multiplier"]]
     assert plot.panels["stem@0.3", "width"][0].rows[0] == (0, 12.0)
     assert [epoch for epoch, _ in plot.panels["stem@0.3", COLUMNS[2]][0].rows] == [1, 2, 3]
+
+
+def test_milliseconds_are_drawn_as_they_are_and_macs_in_millions():
+    one = Evolving(probabilities={"big0_width": (0.5, 0.5)}, expected_cost=3.0, target_cost=2.0, unit="ms on rpi5")
+    step = TrajectoryStep(epoch=1, phase="joint", evolving={"stem@2": one})
+    plot = dimensions_plot(Trajectory(choices={"big0_width": (24, 32)}, steps=(step,)))
+    assert plot is not None
+    assert plot.panels["stem@2", "cost"][0].rows == ((1, 3.0),)
+    titles = [note["text"] for note in dimensions_figure(plot)["layout"]["annotations"]]
+    assert "stem@2: expected ms on rpi5" in titles
+    plain = dimensions_plot(TRAJECTORY)
+    assert plain is not None
+    assert plain.panels["stem@0.3", "cost"][1].rows[0] == (0, pytest.approx(0.2))
 
 
 def test_the_panels_do_not_overlap():

@@ -3,8 +3,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nas_service.latency_table import LatencyTable
+from nas_service.class_cost import ClassCost
+from nas_service.cost_predictor import fitted_predictor
+from nas_service.half import halves_of
 from nas_service.plan import COUPLINGS
+from tests.nas_service.measured import made_up_ms
 from tests.workers.evolving.spaces import every_choice, gradients, small_masks
 from workers.cotraining.cost import expected_cost
 from workers.cotraining.router import EscalationRouter
@@ -72,13 +75,14 @@ def test_what_the_router_seldom_escalates_weighs_less_on_the_bigs_masks():
     assert slopes[1]["little0_width"] == pytest.approx(slopes[0]["little0_width"], rel=1e-4)
 
 
-def test_a_board_classes_latency_table_is_a_measure_as_macs_are():
+def test_milliseconds_on_a_board_class_are_a_measure_as_macs_are():
     masks = small_masks()
-    plans = [masks.space.plan(masks.point(c)) for c in every_choice(masks)]
-    records = {r for plan in plans for r in (*plan.little.layers(), *plan.tail_layers())}
-    table = LatencyTable(board_class="rpi5", layers=tuple((r, r.macs / 1e6 + 0.01) for r in records), overhead_ms=0.1)
-    pricing, choice = MaskCost(masks, table), every_choice(masks)[0]
+    pairs = [halves_of(masks.space.plan(masks.point(c))) for c in every_choice(masks)]
+    halves = [half for pair in pairs for half in pair.values()][:60]
+    cost = ClassCost(unit="ms on pi", predictor=fitted_predictor(halves, made_up_ms(halves)))
+    pricing, choice = MaskCost(masks, cost), every_choice(masks)[0]
     little, tail = pricing.expected(choice)
-    assert (little.item(), tail.item()) == table.halves(plans[0])
+    first = [pairs[0]["little"], pairs[0]["big"]]
+    assert [little.item(), tail.item()] == pytest.approx(made_up_ms(first), rel=0.1)
     (little + tail).backward()
     assert gradients(masks).abs().max() > 0

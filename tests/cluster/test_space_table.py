@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cluster.measure_job import MeasureJob
+from cluster.space_table import SpaceTable
 from cluster.training_phase import StopRequestedError
 from edge_agent.records import Artifact
 from nas_service.errors import NasError
@@ -54,7 +54,8 @@ def run(job, boards, *, graphs=None, limit=None):
             job.stop = limit is not None and len(graphs) >= limit
         return Artifact(sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))
 
-    MeasureJob(job, measurer=boards, store_graph=stored, pause=lambda seconds: boards.work()).run()
+    pause = lambda seconds: boards.work()  # noqa: E731
+    return SpaceTable(job, ["pi"], measurer=boards, store_graph=stored, pause=pause).measure()
 
 
 def test_every_half_is_measured_once_and_the_prediction_is_judged(tmp_path):
