@@ -66,7 +66,11 @@ def _sections(
         "Percentage points above the concave envelope of all static nets at equal average MACs.",
         by_system(routed, "gain_points", show=signed, **macs),  # type: ignore[arg-type]
     )
-    yield "nAUC by router", "0 is random, 1 the oracle. Intervals over test images.", _routers(rows, pairs)
+    yield (
+        "nAUC by router",
+        "0 is random, 1 the oracle, of nets with more than two exits over MACs. Intervals over test images.",
+        _routers(rows, pairs),
+    )
     yield (
         "Disagreement, areas, calibration",
         "p01: little wrong and big right; p10 the reverse. `area` is the mean accuracy over the common MACs interval.",
@@ -83,10 +87,11 @@ def _sections(
     )
     for name, meaning in THINKING.items():
         yield meaning[0], meaning[1], by_system(routed, f"{name}_thinking", **drops)  # type: ignore[arg-type]
-    yield "By class", "At δ = 0.5: accuracy, % (escalation rate, %).", _groups(routed, "class", pairs)
+    yield "By class", "At δ = 0.5: accuracy, % (share beyond the first exit, %).", _groups(routed, "class", pairs)
     yield (
         "By difficulty",
-        "Fifths of the test images by the loss of a third net, at δ = 0.5: accuracy, % (escalation rate, %).",
+        "Fifths of the test images by the loss of a third net, at δ = 0.5: accuracy, % (share beyond "
+        "the first exit, %).",
         _groups(routed, "difficulty", pairs),
     )
     yield "Shift, thresholds frozen", SHIFT, _shifts(rows, pairs)
@@ -95,9 +100,9 @@ def _sections(
 
 
 THINKING = {
-    "over": ("Overthinking", "Share of images, %, escalated although the little is right."),
-    "destructive": ("Destructive overthinking", "The part of that, %, which the big then gets wrong."),
-    "under": ("Underthinking", "Share of images, %, kept although the little is wrong and the big right."),
+    "over": ("Overthinking", "Share of images, %, escalated although the little, or another earlier exit, is right."),
+    "destructive": ("Destructive overthinking", "The part of that, %, which is then answered wrong."),
+    "under": ("Underthinking", "Share of images, %, answered wrong although the big, or another later exit, is right."),
 }
 SHIFT = (
     "At the threshold for δ = 0.5, chosen on clean calibration images. `extra drop`: points lost to the static big "

@@ -10,6 +10,7 @@ import numpy as np
 
 from workers.bench.scoring import formula_scores
 from workers.bench.system import ExitCosts, SystemOutputs
+from workers.protocol.answers import Answers
 from workers.protocol.area import absolute_area
 from workers.protocol.choices import DROPS_POINTS
 from workers.protocol.exits import AppliedExits, ExitOutcomes, ExitSweep
@@ -49,6 +50,11 @@ class ExitChoices(Record):
     budgets: tuple[RatioChoice, ...]
     iso: tuple[RatioChoice, ...]
     validation_area: float
+
+    def answers(self, outputs: SystemOutputs, row: int, *, costs: Sequence[float]) -> Answers:
+        """Return the answers to some outputs under one row's thresholds; `costs` (E,) are cumulative."""
+        outcomes = exit_outcomes(outputs, self.router)
+        return Answers(correct=outcomes.correct, taken=self.sweep.exits(outcomes)[row], costs=np.asarray(costs))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ExitChoices:

@@ -7,23 +7,33 @@ from collections.abc import Iterator
 import numpy as np
 
 from workers.bench.exit_choices import ExitChoices, RatioChoice, exit_outcomes
-from workers.bench.finished import FinishedCell
-from workers.bench.rows import Row, RowMaker
+from workers.bench.finished import Field, FinishedCell
+from workers.bench.rows import Row, RowMaker, behaviour_rows
+from workers.protocol.area import absolute_area
 from workers.protocol.bootstrap import Resamples
 from workers.protocol.envelope import StaticEnvelope
+from workers.protocol.exit_area import exit_area
 from workers.protocol.outcomes import Floats, Mask
+from workers.protocol.report import behaviour_of
 from workers.protocol.saving import BUDGET_TOLERANCE
 
 
-def exit_rows(cell: FinishedCell, envelope: StaticEnvelope | None, resamples: Resamples) -> Iterator[Row]:
-    """Yield accuracy at the budgets, gain over static nets, savings and the sweep under the chosen router."""
+def exit_rows(cell: FinishedCell, field: Field, resamples: Resamples) -> Iterator[Row]:
+    """Yield how well every router ranks and, of the chosen one, what is said of pairs as far as it has a meaning."""
+    for router in cell.choices.exits:
+        yield cell.maker.on(router=router.router).row("nauc", _area(cell, router))
     choices = next(c for c in cell.choices.exits if c.router == cell.choices.router)
-    make = cell.maker.on(router=choices.router)
+    make, comparison = cell.maker.on(router=choices.router), field.comparison(cell)
     correct, cost = _applied(cell, choices)
+    yield make.row("nauc_cost", _area(cell, choices))
+    if comparison.cost_interval is not None:
+        floor = 1 / len(comparison.classes)
+        area = absolute_area(cost, correct.mean(axis=1), interval=comparison.cost_interval, floor=floor)
+        yield make.row("area", area)
     for accuracy, macs in zip(correct.mean(axis=1), cost, strict=True):
         yield make.row("sweep_accuracy", float(accuracy), x=float(macs))
     for choice in choices.budgets:
-        yield from _budget_rows(make, choice, correct, cost, envelope, resamples)
+        yield from _budget_rows(make, choice, correct, cost, comparison.envelope, resamples)
     for choice in choices.iso:
         drop = saving = None
         if choice.row is not None:
@@ -31,6 +41,18 @@ def exit_rows(cell: FinishedCell, envelope: StaticEnvelope | None, resamples: Re
             saving = 1 - float(cost[choice.row]) / cell.choices.reference_macs
         yield make.row("saving", saving, x=choice.value)
         yield make.row("drop_own_points", drop, x=choice.value)
+        if choice.row is not None:
+            if comparison.reference_correct is not None:
+                against = comparison.reference_correct.astype(float) - correct[choice.row]
+                yield make.row("drop_static_points", resamples.interval(against, scale=100), x=choice.value)
+            answers = choices.answers(cell.test, choice.row, costs=cell.choices.macs)
+            yield from behaviour_rows(make, behaviour_of(choice.value, answers, cell.test.labels, comparison))
+
+
+def _area(cell: FinishedCell, choices: ExitChoices) -> float | None:
+    """Return nAUC over the MACs; of a pair it is the same number over the escalation rate."""
+    outcomes, macs = exit_outcomes(cell.test, choices.router), np.asarray(cell.choices.macs)
+    return exit_area(outcomes, choices.sweep.apply(outcomes, costs=macs), costs=macs)
 
 
 def _applied(cell: FinishedCell, choices: ExitChoices) -> tuple[Mask, Floats]:

@@ -9,7 +9,7 @@ import numpy as np
 from workers.bench.choices import pair_outputs
 from workers.bench.exit_judging import exit_rows
 from workers.bench.finished import Field, FinishedCell, labels_of
-from workers.bench.rows import Row, RowMaker, x_text
+from workers.bench.rows import Row, RowMaker, behaviour_rows
 from workers.bench.shift_rows import shift_rows
 from workers.bench.versus import versus_rows
 from workers.protocol.bootstrap import RESAMPLES, Resamples
@@ -45,11 +45,11 @@ def _cell_rows(cell: FinishedCell, field: Field, resamples: Resamples) -> Iterat
         correct = logits.argmax(axis=1) == cell.test.labels
         yield cell.maker.row(f"exit{index}_accuracy", resamples.interval(correct), x=macs)
     if cell.exits > 2:
-        yield from exit_rows(cell, field.envelope(), resamples)
+        yield from exit_rows(cell, field, resamples)
     if cell.exits == 2:
         yield from _pair_rows(cell, field, resamples)
-        if cell.shift:
-            yield from shift_rows(cell, field)
+    if cell.exits > 1 and cell.shift:
+        yield from shift_rows(cell, field)
 
 
 def _cost_rows(cell: FinishedCell) -> Iterator[Row]:
@@ -79,7 +79,8 @@ def _pair_rows(cell: FinishedCell, field: Field, resamples: Resamples) -> Iterat
         if frozen.router == cell.choices.router:
             yield from _chosen_rows(make, report)
             yield from _saving_rows(make, report, test, resamples)
-            yield from _behaviour_rows(make, report)
+            for behaviour in report.behaviour:
+                yield from behaviour_rows(make, behaviour)
 
 
 def _router_rows(make: RowMaker, report: SystemReport) -> Iterator[Row]:
@@ -131,18 +132,3 @@ def _chosen_rows(make: RowMaker, report: SystemReport) -> Iterator[Row]:
     for rate in RATES:
         nearest = int(np.abs(sweep.rate - rate).argmin())
         yield make.row("regret", float(report.regret[nearest]), x=rate)
-
-
-def _behaviour_rows(make: RowMaker, report: SystemReport) -> Iterator[Row]:
-    """Yield over- and underthinking, classes and difficulties at the thresholds for tolerated drops."""
-    for behaviour in report.behaviour:
-        drop = x_text(behaviour.drop_points)
-        for name, value in behaviour.thinking.to_dict().items():
-            yield make.row(f"{name}_thinking", value, x=drop)
-        tables = {"class": behaviour.by_class, "difficulty": behaviour.by_difficulty}
-        for kind, table in tables.items():
-            for group in () if table is None else table.rows:
-                at = f"{drop}:{group.group}"
-                yield make.row(f"{kind}_accuracy", group.accuracy, x=at)
-                yield make.row(f"{kind}_rate", group.rate, x=at)
-                yield make.row(f"{kind}_drop_points", group.drop_points, x=at)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass, fields, replace
 from typing import Any
 
 from workers.protocol.bootstrap import Interval
+from workers.protocol.report import IsoBehaviour
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +95,20 @@ class RowMaker:
             ci_low=bounds[0],
             ci_high=bounds[1],
         )
+
+
+def behaviour_rows(make: RowMaker, behaviour: IsoBehaviour) -> Iterator[Row]:
+    """Yield over- and underthinking, classes and difficulties at the thresholds for one tolerated drop."""
+    drop = x_text(behaviour.drop_points)
+    for name, value in behaviour.thinking.to_dict().items():
+        yield make.row(f"{name}_thinking", value, x=drop)
+    tables = {"class": behaviour.by_class, "difficulty": behaviour.by_difficulty}
+    for kind, table in tables.items():
+        for group in () if table is None else table.rows:
+            at = f"{drop}:{group.group}"
+            yield make.row(f"{kind}_accuracy", group.accuracy, x=at)
+            yield make.row(f"{kind}_rate", group.rate, x=at)
+            yield make.row(f"{kind}_drop_points", group.drop_points, x=at)
 
 
 def _row(values: Mapping[str, str]) -> Row:

@@ -2,71 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from workers.bench.choices import pair_outputs
 from workers.bench.finished import BIG, Field, FinishedCell
 from workers.bench.rows import Row, RowMaker, x_text
+from workers.bench.system import SystemOutputs
 from workers.data.prior import skewed
-from workers.protocol.choices import FrozenChoices
-from workers.protocol.outcomes import CachedOutputs, Mask
+from workers.protocol.answers import Answers
+from workers.protocol.outcomes import Mask
 from workers.protocol.shift import ShiftRow, shift_table
 
-DROP_POINTS = 0.5  # the threshold that is held
+DROP_POINTS = 0.5  # the tolerated loss whose thresholds are held
 ALPHAS = (0.1, 0.5)
 SKEWS = 10  # draws of the prior
 CLEAN = "clean"
 
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Held:
-    """One pair at one frozen threshold, beside the static big on the same images."""
-
-    cell: FinishedCell
-    choices: FrozenChoices
-    threshold: float
-
-    def row(self, shift: str, outputs: CachedOutputs, reference: Mask | None) -> ShiftRow:
-        test = outputs.outcomes(self.cell.choices.test_scores(self.choices.router, outputs))
-        return ShiftRow.of(shift, test, self.threshold, costs=self.choices.costs, reference_correct=reference)
+Held = Callable[[SystemOutputs], Answers]
+"""A system at frozen thresholds: outputs in, answers out."""
 
 
 def shift_rows(cell: FinishedCell, field: Field) -> Iterator[Row]:
-    """Yield accuracy, rate and drop against the static big on every shift, at the threshold for half a point."""
-    choices = cell.choices.frozen(str(cell.choices.router))
-    threshold = next(c.threshold for c in choices.iso if c.drop_points == DROP_POINTS)
-    if threshold is None:
+    """Yield accuracy, rate and drop against the static big on every shift, at the thresholds for half a point."""
+    held, big = _held(cell), field.reference(BIG, cell)
+    if held is None:
         return
-    held, big = _Held(cell=cell, choices=choices, threshold=threshold), field.reference(BIG, cell)
     corrupted = {
-        name: held.row(name, pair_outputs(outputs), None if big is None else _correct(big, name))
+        name: ShiftRow.of(name, held(outputs), reference_correct=None if big is None else _correct(big, name))
         for name, outputs in cell.shift.items()
     }
     clean = corrupted.pop(CLEAN)
     table = shift_table(clean, list(corrupted.values()))
-    make = cell.maker.on(router=choices.router, split="shift")
-    for shift in (clean, *corrupted.values(), *_skews(held, big)):
+    make = cell.maker.on(router=str(cell.choices.router), split="shift")
+    for shift in (clean, *corrupted.values(), *_skews(cell, held, big)):
         yield from _rows(make, shift)
     for name, points in zip(corrupted, table.extra_drop_points, strict=True):
         yield make.row("extra_drop_points", points, x=name)
     yield make.row("share_worse", table.share_worse(), x="corruptions")
 
 
-def _skews(held: _Held, big: FinishedCell | None) -> Iterator[ShiftRow]:
+def _held(cell: FinishedCell) -> Held | None:
+    """Return the cell's system under its router, at the thresholds for half a point; None where there are none."""
+    if cell.exits == 2:
+        return _held_pair(cell)
+    choices = next(c for c in cell.choices.exits if c.router == cell.choices.router)
+    row = next(c.row for c in choices.iso if c.value == DROP_POINTS)
+    return None if row is None else lambda outputs: choices.answers(outputs, row, costs=cell.choices.macs)
+
+
+def _held_pair(cell: FinishedCell) -> Held | None:
+    choices = cell.choices.frozen(str(cell.choices.router))
+    threshold = next(c.threshold for c in choices.iso if c.drop_points == DROP_POINTS)
+    if threshold is None:
+        return None
+
+    def held(outputs: SystemOutputs) -> Answers:
+        pair = pair_outputs(outputs)
+        test = pair.outcomes(cell.choices.test_scores(choices.router, pair))
+        return Answers.of_pair(test, threshold, costs=choices.costs)
+
+    return held
+
+
+def _skews(cell: FinishedCell, held: Held, big: FinishedCell | None) -> Iterator[ShiftRow]:
     """Yield the behaviour on draws of skewed class priors of the test images."""
-    outputs, labels = pair_outputs(held.cell.test), held.cell.test.labels
+    labels = cell.test.labels
     for alpha in ALPHAS:
         for draw in range(SKEWS):
             at = skewed(labels, alpha=alpha, seed=draw, size=max(1, len(labels) // 10))
-            part = CachedOutputs(
-                little_logits=outputs.little_logits[at],
-                escalated_logits=outputs.escalated_logits[at],
-                labels=labels[at],
-            )
-            yield held.row(f"prior_{x_text(alpha)}-{draw}", part, None if big is None else big.correct[at])
+            part = SystemOutputs(logits=cell.test.logits[:, at], labels=labels[at])
+            reference = None if big is None else big.correct[at]
+            yield ShiftRow.of(f"prior_{x_text(alpha)}-{draw}", held(part), reference_correct=reference)
 
 
 def _rows(make: RowMaker, shift: ShiftRow) -> Iterator[Row]:

@@ -15,7 +15,8 @@ from scipy.special import log_softmax
 from scipy.stats import rankdata
 
 from nas_service.errors import InvalidRequestError
-from workers.protocol.outcomes import Floats, Mask, Outcomes, PathCosts
+from workers.protocol.answers import Answers
+from workers.protocol.outcomes import Floats, Mask
 from workers.protocol.record import Record
 
 QUANTILES = 5
@@ -58,47 +59,38 @@ class GroupTable(Record):
 
 
 def group_table(
-    outcomes: Outcomes,
-    threshold: float,
-    *,
-    groups: NDArray[np.integer],
-    names: tuple[str, ...],
-    costs: PathCosts,
-    reference_correct: Mask | None = None,
+    answers: Answers, *, groups: NDArray[np.integer], names: tuple[str, ...], reference_correct: Mask | None = None
 ) -> GroupTable:
     """Return one row for each group that has inputs.
 
     Args:
-        outcomes: On test.
-        threshold: Frozen.
+        answers: On test, thresholds frozen.
         groups: (N,) indices into names: the labels, or `difficulty_groups`.
         names: Of the groups.
-        costs: Of the paths.
-        reference_correct: (N,) whether the static big is right; None: the system's own escalation.
+        reference_correct: (N,) whether the static big is right; None: the system's own last exit.
 
     Raises:
         InvalidRequestError: groups of another number of inputs, or beyond the names.
     """
-    if len(groups) != outcomes.n or groups.min() < 0 or groups.max() >= len(names):
+    if len(groups) != answers.n or groups.min() < 0 or groups.max() >= len(names):
         raise InvalidRequestError(
-            f"{len(groups)} groups from {groups.min()} to {groups.max()} for {outcomes.n} inputs and {len(names)} "
+            f"{len(groups)} groups from {groups.min()} to {groups.max()} for {answers.n} inputs and {len(names)} "
             "names; give one index into the names for every input"
         )
-    escalated, correct = outcomes.escalates(threshold), outcomes.correct(threshold)
-    reference = outcomes.escalated_correct if reference_correct is None else reference_correct
+    escalated, right, cost = answers.escalated, answers.right, answers.cost
+    reference = answers.correct[-1] if reference_correct is None else reference_correct
     rows = []
     for index, name in enumerate(names):
         inside = groups == index
         if inside.any():
-            rate = float(escalated[inside].mean())
             rows.append(
                 GroupRow(
                     group=name,
                     n=int(inside.sum()),
-                    accuracy=float(correct[inside].mean()),
-                    rate=rate,
-                    cost=costs.expected(rate),
-                    little_accuracy=float(outcomes.little_correct[inside].mean()),
+                    accuracy=float(right[inside].mean()),
+                    rate=float(escalated[inside].mean()),
+                    cost=float(cost[inside].mean()),
+                    little_accuracy=float(answers.correct[0, inside].mean()),
                     reference_accuracy=float(reference[inside].mean()),
                 )
             )

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.protocol.answers import Answers
 from workers.protocol.area import absolute_area, normalised_area_interval, normalised_cost_area
 from workers.protocol.bootstrap import Interval, Resamples
 from workers.protocol.choices import FrozenChoices
 from workers.protocol.envelope import StaticEnvelope
 from workers.protocol.groups import GroupTable, cross_entropy, difficulty_groups, group_table
 from workers.protocol.oracle import Oracle
-from workers.protocol.outcomes import CachedOutputs, Floats, Mask, Outcomes
+from workers.protocol.outcomes import CachedOutputs, Floats, Mask
 from workers.protocol.quality import RouterQuality, expected_calibration_error
 from workers.protocol.record import Record
 from workers.protocol.saving import IsoCostGain, IsoSaving, iso_cost_gain, iso_saving
@@ -136,7 +137,16 @@ def judge(
         else absolute_area(sweep.cost, sweep.accuracy, interval=interval, floor=1 / len(comparison.classes)),
         quality=RouterQuality.of(test),
         ece=_calibration(outputs, choices.temperature),
-        behaviour=_behaviour(choices, outputs, test, comparison),
+        behaviour=tuple(
+            behaviour_of(
+                choice.drop_points,
+                Answers.of_pair(test, choice.threshold, costs=costs),
+                outputs.labels,
+                comparison,
+            )
+            for choice in choices.iso
+            if choice.threshold is not None
+        ),
     )
 
 
@@ -148,40 +158,18 @@ def _calibration(outputs: CachedOutputs, temperature: float) -> tuple[float, flo
     return before, after
 
 
-def _behaviour(
-    choices: FrozenChoices, outputs: CachedOutputs, test: Outcomes, comparison: Comparison
-) -> tuple[IsoBehaviour, ...]:
-    third = comparison.third_logits
-    groups = None if third is None else difficulty_groups(cross_entropy(third, outputs.labels))
-    found = []
-    for choice in choices.iso:
-        if choice.threshold is not None:
-            found.append(
-                IsoBehaviour(
-                    drop_points=choice.drop_points,
-                    thinking=Thinking.of(test, choice.threshold),
-                    by_class=_table(choices, test, choice.threshold, outputs.labels, comparison.classes, comparison),
-                    by_difficulty=None
-                    if groups is None
-                    else _table(choices, test, choice.threshold, groups, DIFFICULTIES, comparison),
-                )
-            )
-    return tuple(found)
-
-
-def _table(
-    choices: FrozenChoices,
-    test: Outcomes,
-    threshold: float,
-    groups: NDArray[np.integer],
-    names: tuple[str, ...],
-    comparison: Comparison,
-) -> GroupTable:
-    return group_table(
-        test,
-        threshold,
-        groups=groups,
-        names=names,
-        costs=choices.costs,
-        reference_correct=comparison.reference_correct,
+def behaviour_of(
+    drop_points: float, answers: Answers, labels: NDArray[np.integer], against: Comparison
+) -> IsoBehaviour:
+    """Return how a system behaves on test where it was allowed to lose `drop_points` on calibration."""
+    third, reference = against.third_logits, against.reference_correct
+    by_difficulty = None
+    if third is not None:
+        quintiles = difficulty_groups(cross_entropy(third, labels))
+        by_difficulty = group_table(answers, groups=quintiles, names=DIFFICULTIES, reference_correct=reference)
+    return IsoBehaviour(
+        drop_points=drop_points,
+        thinking=Thinking.of(answers),
+        by_class=group_table(answers, groups=labels, names=against.classes, reference_correct=reference),
+        by_difficulty=by_difficulty,
     )

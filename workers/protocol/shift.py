@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_service.errors import InvalidRequestError
-from workers.protocol.outcomes import Mask, Outcomes, PathCosts
+from workers.protocol.answers import Answers
+from workers.protocol.outcomes import Mask
 from workers.protocol.record import Record
 
 
@@ -29,25 +30,16 @@ class ShiftRow(Record):
     cost: float
 
     @classmethod
-    def of(
-        cls,
-        shift: str,
-        outcomes: Outcomes,
-        threshold: float,
-        *,
-        costs: PathCosts,
-        reference_correct: Mask | None = None,
-    ) -> ShiftRow:
-        """Return the row of outcomes on shifted inputs; the reference is the static big on the same inputs."""
-        rate = float(outcomes.escalates(threshold).mean())
-        reference = outcomes.escalated_correct if reference_correct is None else reference_correct
+    def of(cls, shift: str, answers: Answers, *, reference_correct: Mask | None = None) -> ShiftRow:
+        """Return the row of answers on shifted inputs; the reference is the static big on them, or the last exit."""
+        reference = answers.correct[-1] if reference_correct is None else reference_correct
         return cls(
             shift=shift,
-            n=outcomes.n,
-            accuracy=float(outcomes.correct(threshold).mean()),
+            n=answers.n,
+            accuracy=float(answers.right.mean()),
             reference_accuracy=float(reference.mean()),
-            rate=rate,
-            cost=costs.expected(rate),
+            rate=float(answers.escalated.mean()),
+            cost=float(answers.cost.mean()),
         )
 
     @property

@@ -126,3 +126,22 @@ def test_a_mean_over_fewer_seeds_than_asked_for_says_so():
     ]
     text = by_system(rows, "m", cells=[("a", "0"), ("a", "1")])
     assert "**50.00** (1 of 2)" in text
+
+
+@pytest.mark.parametrize("measure", ["nauc", "nauc_cost", "area"])
+def test_a_net_of_three_exits_has_areas_as_pairs_have(bench, measure):
+    value = figure(bench[1], "branchy2", measure).value
+    assert value is not None
+    assert value < 1
+
+
+@pytest.mark.parametrize("measure", ["over_thinking", "under_thinking", "drop_static_points"])
+def test_a_net_of_three_exits_is_judged_at_tolerated_drops(bench, measure):
+    assert figure(bench[1], "branchy2", measure, x="1").value is not None
+
+
+def test_a_net_of_three_exits_is_judged_by_class_difficulty_and_shift(bench):
+    rows = [r for r in bench[1] if r.system == "branchy2"]
+    assert {f"1:{name}" for name in CLASSES} <= {r.x for r in rows if r.measure == "class_accuracy"}
+    assert "1:hardest" in {r.x for r in rows if r.measure == "difficulty_rate"}
+    assert {"clean", "fog-5", "prior_0.1-0"} <= {r.x for r in rows if r.measure == "shift_accuracy"}

@@ -5,6 +5,7 @@ import pytest
 
 from nas_service.errors import InvalidRequestError
 from tests.workers.protocol.systems import COSTS, latent, outcomes
+from workers.protocol.answers import Answers
 from workers.protocol.groups import cross_entropy, difficulty_groups, group_table
 from workers.protocol.shift import ShiftRow, shift_table, skewed_indices
 from workers.protocol.thinking import Thinking
@@ -13,8 +14,12 @@ from workers.protocol.thinking import Thinking
 EIGHT = outcomes(range(8), [0, 1, 0, 1, 0, 1, 0, 1], [1, 0, 0, 1, 1, 1, 0, 0])
 
 
+def at(made, threshold):
+    return Answers.of_pair(made, threshold, costs=COSTS)
+
+
 def test_thinking_of_eight_inputs_by_hand():
-    found = Thinking.of(EIGHT, 3.5)
+    found = Thinking.of(at(EIGHT, 3.5))
     assert (found.over, found.destructive, found.under) == (2 / 8, 1 / 8, 1 / 8)
     assert (found.futile, found.useful) == (1 / 8, 1 / 8)
 
@@ -22,7 +27,7 @@ def test_thinking_of_eight_inputs_by_hand():
 @pytest.mark.parametrize("threshold", [-np.inf, -0.5, 0.3, np.inf])
 def test_escalations_are_either_needless_futile_or_useful(threshold):
     made = latent(300, seed=0)
-    found = Thinking.of(made, threshold)
+    found = Thinking.of(at(made, threshold))
     assert found.over + found.futile + found.useful == pytest.approx(made.escalates(threshold).mean())
     p01 = (made.gain > 0).mean()
     assert found.under + found.useful == pytest.approx(p01)
@@ -30,7 +35,7 @@ def test_escalations_are_either_needless_futile_or_useful(threshold):
 
 def test_rows_are_those_of_each_class_and_the_worst_is_named():
     groups = np.array([0, 0, 0, 0, 2, 2, 2, 2])
-    table = group_table(EIGHT, 3.5, groups=groups, names=("cat", "none", "dog"), costs=COSTS)
+    table = group_table(at(EIGHT, 3.5), groups=groups, names=("cat", "none", "dog"))
     cat, dog = table.rows
     assert (cat.group, cat.n, cat.accuracy, cat.rate, cat.cost) == ("cat", 4, 0.5, 1.0, 100.0)
     assert (dog.group, dog.accuracy, dog.rate, dog.reference_accuracy) == ("dog", 0.5, 0.0, 0.5)
@@ -39,22 +44,20 @@ def test_rows_are_those_of_each_class_and_the_worst_is_named():
 
 def test_the_worst_class_is_judged_against_the_reference_that_is_given():
     reference = np.array([0, 0, 0, 0, 1, 1, 1, 1], dtype=bool)
-    table = group_table(
-        EIGHT, 3.5, groups=np.arange(8) // 4, names=("cat", "dog"), costs=COSTS, reference_correct=reference
-    )
+    table = group_table(at(EIGHT, 3.5), groups=np.arange(8) // 4, names=("cat", "dog"), reference_correct=reference)
     assert (table.worst.group, table.worst.drop_points) == ("dog", 50.0)
 
 
 def test_groups_sum_up_to_the_whole():
     made = latent(500, seed=0)
-    table = group_table(made, 0.0, groups=np.arange(500) % 3, names=("a", "b", "c"), costs=COSTS)
+    table = group_table(at(made, 0.0), groups=np.arange(500) % 3, names=("a", "b", "c"))
     assert sum(row.n * row.accuracy for row in table.rows) / 500 == pytest.approx(made.correct(0.0).mean())
 
 
 @pytest.mark.parametrize("groups", [np.zeros(3, dtype=int), np.full(8, 2), np.full(8, -1)])
 def test_groups_without_a_name_or_of_other_inputs_are_refused(groups):
     with pytest.raises(InvalidRequestError, match="give one index into the names for every input"):
-        group_table(EIGHT, 0.0, groups=groups, names=("a", "b"), costs=COSTS)
+        group_table(at(EIGHT, 0.0), groups=groups, names=("a", "b"))
 
 
 def test_difficulty_is_five_equal_groups_by_loss():
@@ -71,7 +74,7 @@ def test_equal_losses_are_equally_difficult():
 def test_a_router_that_sees_difficulty_escalates_harder_quintiles_more():
     made = latent(3000, seed=0, noise=0.1)
     names = ("1", "2", "3", "4", "5")
-    by_loss = group_table(made, -0.5, groups=difficulty_groups(-made.scores), names=names, costs=COSTS)
+    by_loss = group_table(at(made, -0.5), groups=difficulty_groups(-made.scores), names=names)
     assert by_loss.rate_rises
     assert by_loss.rows[0].rate < 0.1 < 0.9 < by_loss.rows[-1].rate
 
@@ -82,7 +85,7 @@ def test_cross_entropy_by_hand():
 
 
 def shift_row(name, made, threshold=0.0):
-    return ShiftRow.of(name, made, threshold, costs=COSTS)
+    return ShiftRow.of(name, at(made, threshold))
 
 
 def test_shift_rows_are_judged_by_their_drop_beyond_the_clean_one():
