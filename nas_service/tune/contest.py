@@ -257,7 +257,7 @@ class ContestArchive:
         """Keep what is newly known."""
         self._archive.update(candidate)
 
-    def finish(self, candidate: Candidate, searcher_state: dict[str, Any]) -> None:
+    def finish(self, candidate: Candidate, searcher_state: dict[str, Any] | None) -> None:
         """Keep what is over, then let the contest charge it."""
         self._archive.finish(candidate, searcher_state)
         self._contest.over(candidate.phenotype.removeprefix(self._mark), candidate)
@@ -289,8 +289,11 @@ class ContestSession(SearchSession):
         assert isinstance(self._searcher, Contest)
         return self._searcher
 
-    def next(self) -> Candidate | None:
-        """Return the next candidate to evaluate, None while every entrant waits."""
+    def next(self, *, wait: bool = True) -> Candidate | None:
+        """Return the next candidate to evaluate, None while every entrant waits; entrants think before it returns.
+
+        Whose turn it is hangs on what came before, so nobody thinks ahead.
+        """
         candidate = super().next()
         self._exhausted = self.contest.finished
         return candidate

@@ -2,7 +2,8 @@
 
 A trial is the accuracy and the export of one candidate, on a reused actor that keeps its evaluator (the supernet and
 the validation images) in memory; a fresh actor costs seconds, a reused one a tenth. Tune's `reuse_actors` drops an
-actor that ends a trial while none is pending, so one suggestion more than there are evaluators is handed out ahead.
+actor that ends a trial while none is pending, so trials are handed out ahead: a first one for whoever ends next, for
+which Tune's loop waits, and a second one, so that the searcher can think meanwhile.
 Resuming is from our own store; `Tuner.restore` is not used.
 """
 
@@ -25,6 +26,7 @@ from nas_service.bar import Bar
 from nas_service.evaluation_report import EvaluationReport
 from nas_service.tune.session import SearchSession
 
+AHEAD = 2  # trials that are handed out beside those that run
 _IDLE_S = 0.05
 _BOARDS_S = 0.2  # how often the boards' answers are looked at
 
@@ -95,7 +97,7 @@ class SessionSearcher(TuneSearcher):
         progress: Callable[[int, int], None],
     ) -> None:
         super().__init__(metric=None, mode=None)
-        self._session, self._ahead = session, evaluators + 1
+        self._session, self._evaluators = session, evaluators
         self._stop_requested, self._progress = stop_requested, progress
         self._trials: dict[str, str] = {}
         self._looked_at = 0.0
@@ -118,7 +120,8 @@ class SessionSearcher(TuneSearcher):
             self._look_at_boards()
             if self._stop_requested():
                 return TuneSearcher.FINISHED
-            candidate = self._session.next() if len(self._trials) < self._ahead else None
+            pending = len(self._trials) - self._evaluators
+            candidate = self._session.next(wait=pending <= 0) if pending < AHEAD else None
             if candidate is not None:
                 self._trials[trial_id] = candidate.id
                 exports = self._session.wanted_exports(candidate)

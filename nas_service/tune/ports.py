@@ -32,8 +32,8 @@ class Archive(Protocol):
     def update(self, candidate: Candidate) -> None:
         """Keep what is newly known of a candidate that is not over."""
 
-    def finish(self, candidate: Candidate, searcher_state: dict[str, Any]) -> None:
-        """Keep a finished or failed candidate and the searcher that was told of it, both or neither."""
+    def finish(self, candidate: Candidate, searcher_state: dict[str, Any] | None) -> None:
+        """Keep a finished or failed candidate and, unless None, the searcher that was told of it, both or neither."""
 
     def list(self, job_id: str, *, with_curves: bool = False) -> list[Candidate]:
         """Return a job's candidates in order of number."""

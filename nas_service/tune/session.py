@@ -31,6 +31,7 @@ from nas_service.search import Searcher
 from nas_service.tune.desk import Desk
 from nas_service.tune.patience import Patience
 from nas_service.tune.ports import Archive, Measurer
+from nas_service.tune.thinker import Thinker
 from nas_service.tune.thrift import Costs, Thrift
 from nas_service.valuation import Point, half_cost, priced, told_points
 
@@ -77,6 +78,7 @@ class SearchSession:
         self._spec, self._job_id, self._index = spec, job_id, strategy_index
         self._strategy = spec.strategy[strategy_index]
         self._searcher, self._space, self._archive = searcher, space, archive
+        self._thinker = Thinker(searcher)
         self._desk = Desk(spec, job_id=job_id, measurer=measurer)
         self._note, self._clock = note, clock
         self._flights: dict[str, _Flight] = {}
@@ -118,22 +120,24 @@ class SearchSession:
             self._searcher.tell([(c.architecture, list(c.values) or None) for c in others])
         return mine
 
-    def next(self) -> Candidate | None:
-        """Return the next candidate to evaluate, or None if there is none just now; see `finished`."""
+    def next(self, *, wait: bool = True) -> Candidate | None:
+        """Return the next candidate to evaluate, or None if there is none just now; see `finished`.
+
+        Without `wait` the searcher thinks beside the caller, ahead of what is asked for, and there is none just now
+        while it does so.
+        """
         while not self._exhausted and self.in_flight < self._strategy.concurrency:
             if self.told + self.in_flight >= self._strategy.evaluations:
                 return None
-            if not self._asked:
-                self._asked.extend(self._searcher.ask(self._batch()))
-            if not self._asked:
-                self._exhausted = True
-                self._note("exhausted", f"{self._strategy.name}: no pair is left that was not asked for before")
+            if not self._asked and not self._ask(wait=wait):
                 return None
             candidate = self._record(self._asked.popleft())
             if candidate.over:  # told in the archive just before a kill, but not yet in the searcher's saved state
                 self._tell(candidate)
                 continue
             flight = self._flights[candidate.id] = _Flight(candidate=candidate)
+            if not wait and not self._asked and self._batch() > 0:
+                self._thinker.begin(self._batch())
             if candidate.status is not CandidateStatus.EVALUATED or self.wanted_exports(candidate):
                 return (
                     candidate  # also one whose graphs are needed again, since no board could measure it before the cut
@@ -142,14 +146,33 @@ class SearchSession:
             self._join(flight)
         return None
 
+    def _ask(self, *, wait: bool) -> bool:
+        """Ask the searcher; return whether it had an answer."""
+        points = self._thinker.take(max(1, self._batch()), wait=wait)
+        if points is None:
+            return False
+        # The state first: cut in between, the searcher asks for the pairs again. The other way round, a pair that it
+        # does not remember could stay in the archive for ever.
+        self._keep_state()
+        self._asked.extend(points)
+        if not points:
+            self._exhausted = True
+            self._note("exhausted", f"{self._strategy.name}: no pair is left that was not asked for before")
+        return bool(points)
+
+    def _keep_state(self) -> None:
+        if (state := self._thinker.state()) is not None:
+            self._archive.save_search_state(self._job_id, self._index, state)
+
     def _batch(self) -> int:
-        """Return how many candidates to ask for at once.
+        """Return how many candidates to ask for at once; 0 while as many are in flight as may be.
 
         A surrogate thinks once per ask. With several in flight the last results are missing in any case, so half of
         them are asked for together, and evaluators do not wait for a thought each.
         """
         left = self._strategy.evaluations - self.told - self.in_flight
-        return max(1, min(self._strategy.concurrency // 2, self._strategy.concurrency - self.in_flight, left))
+        room = min(self._strategy.concurrency - self.in_flight, left)
+        return min(max(1, self._strategy.concurrency // 2), room)
 
     def _record(self, architecture: dict[str, Any]) -> Candidate:
         plan = self._space.plan(architecture)
@@ -159,9 +182,6 @@ class SearchSession:
             costs=plan.costs(),
             structures=plan.structures(self._spec.router),
         )
-        # The state first: cut in between, the searcher asks for the pair again. The other way round, a pair that it
-        # does not remember could stay in the archive for ever.
-        self._archive.save_search_state(self._job_id, self._index, self._searcher.state_dict())
         [candidate] = self._archive.asked(self._job_id, self._index, self._strategy.name, [proposal])
         self._known[candidate.phenotype] = candidate
         return candidate
@@ -305,12 +325,12 @@ class SearchSession:
         done = replace(candidate, finished_at=self._clock())
         self._learn(done)
         self._tell(done)
-        self._archive.finish(done, self._searcher.state_dict())
+        self._archive.finish(done, self._thinker.state())
         self._known[done.phenotype] = done
         del self._flights[done.id]
 
     def _tell(self, candidate: Candidate) -> None:
-        self._searcher.tell([(candidate.architecture, list(candidate.values) or None)])
+        self._thinker.tell([(candidate.architecture, list(candidate.values) or None)])
 
 
 def _by_class(keys: Mapping[str, tuple[str, Half]]) -> dict[str, dict[str, str]]:

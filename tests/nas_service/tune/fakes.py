@@ -76,11 +76,12 @@ class MemoryArchive:
         assert stored.status is candidate.status or stored.status.may_become(candidate.status)
         self.candidates[candidate.id] = candidate
 
-    def finish(self, candidate: Candidate, searcher_state: dict[str, Any]) -> None:
+    def finish(self, candidate: Candidate, searcher_state: dict[str, Any] | None) -> None:
         self._write()
         assert candidate.over
         self._keep(candidate)
-        self.states[candidate.strategy_index] = json.dumps(searcher_state)
+        if searcher_state is not None:
+            self.states[candidate.strategy_index] = json.dumps(searcher_state)
 
     def list(self, job_id: str, *, with_curves: bool = False) -> list[Candidate]:
         every = sorted(self.candidates.values(), key=lambda c: c.number)
