@@ -19,6 +19,7 @@ from nas_service.search import Searcher, make_searcher
 from nas_service.search.listed import ListedSearcher
 from nas_service.standings import Standings
 from nas_service.tune.contest import Contest, Contestant, ContestArchive, ContestSession, Past, known_candidates
+from nas_service.tune.task import Task
 from workers.checkpoint import Checkpoint
 
 
@@ -88,9 +89,7 @@ class CompareJob:
             return
         spec = session_spec(job.spec, self._compare)
         session = ContestSession(
-            spec,
-            job_id=job.job_id,
-            strategy_index=0,
+            Task(spec=spec, job_id=job.job_id),
             searcher=contest,
             space=trained.space,
             archive=ContestArchive(job.store.candidates, contest, place=place, mark=mark),

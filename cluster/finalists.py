@@ -20,6 +20,7 @@ from nas_service.store import Store
 from nas_service.store.job_record import Progress
 from nas_service.tune.ports import Measurer
 from workers.actors import EvaluatorActor
+from workers.bundle import BundleOptions
 from workers.evaluator import FinalistReport, Finishing
 from workers.quantize.choice import Int8Config
 from workers.quantize.qat import QatConfig
@@ -65,14 +66,12 @@ def int8_config(spec: JobSpec) -> Int8Config | None:
     return Int8Config(qat=QatConfig(epochs=wanted.qat_epochs, batch_size=spec.supernet.batch_size, seed=spec.seed))
 
 
-def finishing(spec: JobSpec) -> Finishing:
-    """Return how the job's finalists are finished."""
-    return Finishing(
-        router=spec.router,
-        tuning=tuning_config(spec),
-        routing=routing_options(spec.finalists),
-        int8=int8_config(spec),
+def finishing(spec: JobSpec, *, packs: bool = False) -> Finishing:
+    """Return how the job's finalists are finished, with pair packs for boards or without."""
+    options = BundleOptions(
+        router=spec.router, routing=routing_options(spec.finalists), int8=int8_config(spec), packs=packs
     )
+    return Finishing(bundle=options, tuning=tuning_config(spec))
 
 
 class FinalistPhase:
@@ -150,7 +149,7 @@ class FinalistPhase:
                     candidate.architecture,
                     candidate=candidate.id,
                     dataset=self._trained.dataset,
-                    finishing=replace(finishing(spec), packs=self._measuring.whole),
+                    finishing=finishing(spec, packs=self._measuring.whole),
                     seed=spec.seed,
                     train_fraction=spec.supernet.train_fraction,
                     costs=self._measuring.half_costs(keys),

@@ -23,6 +23,7 @@ from nas_service.search import Searcher, make_searcher
 from nas_service.search.listed import ListedSearcher
 from nas_service.tune.driver import EvaluatorSetting, run_search
 from nas_service.tune.session import SearchSession
+from nas_service.tune.task import Task
 
 UNITS = {"latency_ms": "ms", "energy_mj": "mJ"}
 
@@ -84,9 +85,7 @@ class SearchJob(TrainJob):
         job = self._job
         spec, strategy = job.spec, job.spec.strategy[index]
         session = SearchSession(
-            spec,
-            job_id=job.job_id,
-            strategy_index=index,
+            Task(spec=spec, job_id=job.job_id, strategy_index=index),
             searcher=self._searcher(index, trained),
             space=trained.space,
             archive=job.store.candidates,

@@ -25,7 +25,7 @@ from edge_agent.records import AgentSettings, Heartbeat, Lease, RecordError, Res
 from edge_agent.sensors import EnergySensor, Place, find_sensor
 from edge_agent.sentinel import Sentinel
 from edge_agent.spool import Spool
-from edge_agent.work import answer, measure_lease, refusal
+from edge_agent.work import Workplace, answer, measure_lease, refusal
 
 log = logging.getLogger("edge_agent")
 
@@ -228,13 +228,10 @@ class Agent:
             identity,
             lease=lease,
             model=model,
-            work=self._home.work_path,
-            sensor=self._sensor,
+            place=Workplace(work=self._home.work_path, sensor=self._sensor, sentinel=self._sentinel, local=self._local),
             stop=self._stop,
             give_up_at=give_up_at,
-            local=self._local,
             beat=lambda quiet_s: self._beat_while_working(mailbox, lease, quiet_s),
-            sentinel=self._sentinel,
         )
 
     def _beat_while_working(self, mailbox: Mailbox, lease: Lease, quiet_s: float | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,18 +50,32 @@ def refusal(identity: Result, *, status: Status, fault: Fault, cause: str) -> Re
     return dataclasses.replace(identity, status=status, fault=fault, cause=cause, finished_unix_s=time.time())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workplace:
+    """What a board measures with.
+
+    Attributes:
+        work: A folder for the exchange with the child.
+        sensor: Where energy is read, or None.
+        sentinel: The board's own, None for none.
+        local: Whether the board shares its machine with the service.
+    """
+
+    work: Path
+    sensor: EnergySensor | None
+    sentinel: Sentinel | None = None
+    local: bool = False
+
+
 def measure_lease(
     identity: Result,
     *,
     lease: Lease,
     model: Path,
-    work: Path,
-    sensor: EnergySensor | None,
+    place: Workplace,
     stop: StopSignal,
     give_up_at: float,
-    local: bool,
     beat: Callable[[float | None], None],
-    sentinel: Sentinel | None = None,
 ) -> Result:
     """Return the answer to a lease after measuring `model`.
 
@@ -68,13 +83,10 @@ def measure_lease(
         identity: From `answer`.
         lease: Tier and settings.
         model: The verified ONNX file, or pair pack if the lease's half is `pair`.
-        work: A folder for the exchange with the child.
-        sensor: Where energy is read, or None.
+        place: Folder, sensor, sentinel.
         stop: Aborts the measurement.
         give_up_at: time.monotonic() of the lease's deadline.
-        local: Whether the board shares its machine with the service.
         beat: Called with None about once a second while a model is prepared, then once with the seconds of silence.
-        sentinel: The board's own, None for none.
 
     Raises:
         StoppedError: If `stop` was set meanwhile.
@@ -85,13 +97,19 @@ def measure_lease(
         stop_fd=stop.fileno(),
         give_up_at=give_up_at,
     )
+    sentinel, local = place.sentinel, place.local
     calm = dataclasses.replace(supervision, before_timing=lambda: beat(_SENTINEL_QUIET_S))
     before_ms = sentinel.read_ms(supervision=calm) if sentinel and sentinel.is_due(lease.tier) else None
     before = read_health(measure_clocks=True)
     measure = measure_pair if lease.half == "pair" else measure_file
     with ThrottleWatch(ROOT) as watch:
         measured = measure(
-            model, tier=lease.tier, settings=lease.settings, work=work, sensor=sensor, supervision=supervision
+            model,
+            tier=lease.tier,
+            settings=lease.settings,
+            work=place.work,
+            sensor=place.sensor,
+            supervision=supervision,
         )
     after = {**read_health(measure_clocks=True), "throttled_meanwhile": sorted(watch.seen)}
     verdict = grade_window(measured, tier=lease.tier)

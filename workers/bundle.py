@@ -54,18 +54,32 @@ class Bundle:
     packs: dict[str, bytes] = field(default_factory=dict, repr=False)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleOptions:
+    """What goes into a bundle.
+
+    Attributes:
+        router: The score that decides; `learned` is fitted when the bundle is built.
+        routing: What is fitted beside the usual thresholds; None: the defaults.
+        int8: How the int8 variant is made; None: there is none.
+        packs: Whether to make pair packs too, which boards measure the pair whole from.
+    """
+
+    router: str
+    routing: RoutingOptions | None = None
+    int8: Int8Config | None = None
+    packs: bool = False
+
+
 def build_bundle(
     pair: Pair,
     dataset: Dataset,
     splits: Splits,
+    options: BundleOptions,
     *,
-    router: str,
     candidate: str,
-    routing: RoutingOptions | None = None,
-    int8: Int8Config | None = None,
     costs: Mapping[str, tuple[float, float]] | None = None,
     provenance: Mapping[str, Any] | None = None,
-    packs: bool = False,
 ) -> Bundle:
     """Return the bundle of a recalibrated `pair`.
 
@@ -73,22 +87,20 @@ def build_bundle(
         pair: In eval mode, with BatchNorm statistics; what is scored here is what is exported.
         dataset: The data set that the splits index.
         splits: Calibration chooses the thresholds; test is run once, afterwards.
-        router: The score that decides; `learned` is fitted here.
+        options: Router, and what else is wanted.
         candidate: The candidate's id.
-        routing: What is fitted beside the usual thresholds; None: the defaults.
-        int8: How the int8 variant is made; None: there is none.
         costs: Objective, such as `latency_ms@rpi5`, to the little's cost and what the tail adds; `macs` is known here.
             Those of int8 are not known: the figures given are the float graphs'.
         provenance: Job, seed and whatever else says where the pair came from; JSON-able.
-        packs: Whether to make pair packs too.
 
     Raises:
         UncalibratedError: the pair has no BatchNorm statistics.
         InvalidRequestError: outputs are not finite, or an unknown router.
     """
+    router, routing = options.router, options.routing
     forms = [float_form(pair, dataset, splits, router=router, options=routing)]
-    if int8 is not None:
-        forms.append(int8_form(pair, dataset, splits, router=router, options=routing, config=int8))
+    if options.int8 is not None:
+        forms.append(int8_form(pair, dataset, splits, router=router, options=routing, config=options.int8))
     index = torch.from_numpy(splits.test)
     tested = {form.precision: form.run(dataset.test_images[index], dataset.test_labels[index]) for form in forms}
     variants: list[Variant] = []
@@ -108,7 +120,7 @@ def build_bundle(
         calibration=exact.routing.calibration.curve,
         test=tested["fp32"].scored(exact.routing.router).curve,
         notes=tuple(dict.fromkeys(note for form in forms for note in (*form.routing.notes, *form.notes))),
-        packs=_packs(forms, manifest, dataset, splits) if packs else {},
+        packs=_packs(forms, manifest, dataset, splits) if options.packs else {},
     )
 
 

@@ -16,15 +16,13 @@ import torch
 from nas_service.bar import Bar
 from nas_service.curve import Curve
 from nas_service.pair_space import PairSpace, SpaceDefinition
-from workers.bundle import build_bundle
+from workers.bundle import BundleOptions, build_bundle
 from workers.checkpoint import Checkpoint, load_weights
 from workers.data.dataset import Dataset
 from workers.data.splits import Splits
 from workers.evaluation import Evaluation, EvaluationContext, EvaluationData, evaluate, recalibrate
 from workers.export import export_big, export_little
 from workers.network import Pair
-from workers.quantize.choice import Int8Config
-from workers.routing.choice import RoutingOptions
 from workers.supernet import Supernet
 from workers.train_config import TrainConfig
 from workers.training import fine_tune
@@ -92,18 +90,12 @@ class Finishing:
     """How finalists are finished.
 
     Attributes:
-        router: The router of the bundle.
+        bundle: What goes into the bundle.
         tuning: How to fine-tune; None keeps the supernet's weights.
-        routing: What is fitted beside the usual thresholds; None: the defaults.
-        int8: How the int8 variant is made; None: there is none.
-        packs: Whether boards are to measure the pair whole.
     """
 
-    router: str
+    bundle: BundleOptions
     tuning: TrainConfig | None = None
-    routing: RoutingOptions | None = None
-    int8: Int8Config | None = None
-    packs: bool = False
 
 
 class EvaluatorCore:
@@ -211,13 +203,10 @@ class EvaluatorCore:
                 pair,
                 dataset,
                 splits,
-                router=finishing.router,
+                finishing.bundle,
                 candidate=candidate,
-                routing=finishing.routing,
-                int8=finishing.int8,
                 costs=costs,
                 provenance=origin,
-                packs=finishing.packs,
             )
         except Exception as error:
             return FinalistReport(status="failed", error=_reason(error))

@@ -26,6 +26,7 @@ from nas_service.search import make_searcher
 from nas_service.store import Store
 from nas_service.tune.driver import EvaluatorSetting, run_search
 from nas_service.tune.session import SearchSession
+from nas_service.tune.task import Task
 
 EVALUATIONS, WORKERS, EVALUATION_S = 200, 2, 0.5
 MEASUREMENT_S = (
@@ -72,9 +73,7 @@ def _ratio(*, board: bool) -> float:
     with tempfile.TemporaryDirectory(prefix="nas-bench-") as scratch, Store.open(Home(Path(scratch))) as store:
         space = PairSpace(MICRO, channels=1, resolution=8, classes=10)
         session = SearchSession(
-            spec,
-            job_id=store.jobs.create(spec).id,
-            strategy_index=0,
+            Task(spec=spec, job_id=store.jobs.create(spec).id),
             searcher=make_searcher("auto", space, objectives=spec.objectives, seed=0, budget=EVALUATIONS),
             space=space,
             archive=store.candidates,

@@ -60,13 +60,10 @@ def _measure_at_once(made: Path) -> None:
         *,
         lease: Lease,
         model: Path,
-        work: Path,
-        sensor: object,
+        place: object,
         stop: StopSignal,
         give_up_at: float,
-        local: bool,
         beat: Callable[[float | None], None],
-        sentinel: object = None,
     ) -> Result:
         """Answer a lease as `edge_agent.work.measure_lease` does, whose arguments these are."""
         beat(WINDOW_S)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -54,44 +55,13 @@ def _pairs(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> di
 )  # fmt: skip
 @json_option
 @pass_context
-def bench_command(
-    context: Context,
-    preset: str,
-    systems: tuple[str, ...] | None,
-    seeds: int | None,
-    epochs: int | None,
-    train_fraction: float | None,
-    dataset: str | None,
-    root: str | None,
-    jobs: int | None,
-    train: dict[str, str],
-    resume: bool,
-    dry_run: bool,
-    report_only: bool,
-    out: Path,
-    as_json: bool,
-) -> None:
+def bench_command(context: Context, /, as_json: bool, **asked: Any) -> None:
     """Compare systems at equal training budgets; PRESET is micro, tiny or small.
 
     Pairs, static nets, cascades and early exits are trained on this machine, several side by side, and judged on the
     test split, which each sees once. A bench that was stopped goes on with --resume and loses at most one epoch.
     """
-    request = BenchRequest(
-        preset=preset,
-        out=out,
-        systems=systems,
-        seeds=seeds,
-        epochs=epochs,
-        train_fraction=train_fraction,
-        dataset=dataset,
-        root=root,
-        cache=str(context.home().root / "data"),
-        jobs=jobs,
-        train=train,
-        resume=resume,
-        dry_run=dry_run,
-        report_only=report_only,
-    )
+    request = BenchRequest(cache=str(context.home().root / "data"), **asked)
     run_bench(context, request, as_json=as_json, clock=time.monotonic)
 
 

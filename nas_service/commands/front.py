@@ -27,18 +27,7 @@ ABOVE_ZERO = click.FloatRange(0, min_open=True)
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="Write CSV to stdout.")
 @pass_context
-def front_command(
-    context: Context,
-    job: str,
-    board: str | None,
-    max_latency_ms: float | None,
-    max_energy_mj: float | None,
-    max_memory_kib: float | None,
-    min_accuracy: float | None,
-    every: bool,
-    as_json: bool,
-    as_csv: bool,
-) -> None:
+def front_command(context: Context, /, job: str, every: bool, as_json: bool, as_csv: bool, **filters: Any) -> None:
     """Print the points that nothing else beats.
 
     Each is a candidate at one threshold. A figure that was not measured is shown as -. Of a long front the table has
@@ -46,13 +35,6 @@ def front_command(
     """
     if as_json and as_csv:
         raise click.UsageError("--json and --csv were both given; choose one")
-    filters = {
-        "board": board,
-        "max_latency_ms": max_latency_ms,
-        "max_energy_mj": max_energy_mj,
-        "max_memory_kib": max_memory_kib,
-        "min_accuracy": min_accuracy,
-    }
     with context.connect() as client:
         if as_csv:
             context.console.data(client.front_csv(job, filters=filters))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -58,33 +59,23 @@ def demo_command(context: Context, out: Path, keep: bool | None) -> None:
 @pass_context
 def up_command(
     context: Context,
-    gateway_bind: str,
-    gateway_port: int | None,
-    api_bind: str,
-    api_port: int | None,
-    ray_port: int | None,
+    /,
     autoscaling_config: Path | None,
     reserve_cores: int,
     block: bool,
     as_json: bool,
+    **listens: Any,
 ) -> None:
     """Start the service on this machine.
 
     That is Ray, the API with its dashboard, and the boards' SSH gateway. What runs already is left alone.
     """
-    addresses = Addresses(
-        gateway_bind=gateway_bind,
-        gateway_port=gateway_port,
-        api_bind=api_bind,
-        api_port=api_port,
-        ray_port=ray_port,
-    )
 
     def start() -> None:
         """Start it and write where it listens."""
         state = context.cluster.up(
             context.home(),
-            addresses=addresses,
+            addresses=Addresses(**listens),
             autoscaling_config=autoscaling_config,
             reserve_cores=reserve_cores,
             report=context.console.note,

@@ -24,13 +24,13 @@ from nas_service.candidate import Candidate, CandidateStatus, Proposal
 from nas_service.curve import Curve
 from nas_service.evaluation_report import EvaluationReport
 from nas_service.front_query import HalfCost
-from nas_service.job import JobSpec
 from nas_service.measurement import RequestState, RequestStatus
 from nas_service.pair_space import PairSpace
 from nas_service.search import Searcher
 from nas_service.tune.desk import Desk
 from nas_service.tune.patience import Patience
 from nas_service.tune.ports import Archive, Measurer
+from nas_service.tune.task import Task
 from nas_service.tune.thinker import Thinker
 from nas_service.tune.thrift import Costs, Thrift
 from nas_service.valuation import Point, half_cost, priced, told_points
@@ -48,12 +48,10 @@ class _Flight:
 
 
 class SearchSession:
-    """One strategy of one job.
+    """A search session.
 
     Args:
-        spec: The job.
-        job_id: Its id.
-        strategy_index: Which of its strategies.
+        task: What is to be done.
         searcher: A new searcher; its state is loaded from the archive if there is one.
         space: The space that the searcher searches.
         archive: Where candidates are kept.
@@ -64,10 +62,8 @@ class SearchSession:
 
     def __init__(
         self,
-        spec: JobSpec,
+        task: Task,
         *,
-        job_id: str,
-        strategy_index: int,
         searcher: Searcher,
         space: PairSpace,
         archive: Archive,
@@ -75,11 +71,12 @@ class SearchSession:
         note: Callable[[str, str], None] = lambda kind, text: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._spec, self._job_id, self._index = spec, job_id, strategy_index
-        self._strategy = spec.strategy[strategy_index]
+        spec = task.spec
+        self._spec, self._job_id, self._index = spec, task.job_id, task.strategy_index
+        self._strategy = spec.strategy[task.strategy_index]
         self._searcher, self._space, self._archive = searcher, space, archive
         self._thinker = Thinker(searcher)
-        self._desk = Desk(spec, job_id=job_id, measurer=measurer)
+        self._desk = Desk(spec, job_id=task.job_id, measurer=measurer)
         self._note, self._clock = note, clock
         self._flights: dict[str, _Flight] = {}
         self._asked: deque[dict[str, Any]] = deque()  # by the searcher, and not yet handed out

@@ -23,6 +23,7 @@ from nas_service.server_events import JobEvent
 from nas_service.space import load_definition
 from nas_service.trajectory import TrajectoryStep
 from nas_service.tune.session import SearchSession
+from nas_service.tune.task import Task
 from tests.nas_service.measured import made_up_ms
 from tests.nas_service.tune.fakes import JOB, MemoryArchive
 from workers.data.dataset import DatasetSpec
@@ -100,7 +101,7 @@ def trained(name: str) -> tuple[EvaluatorCore, PairSpace, list[EpochReport]]:
 def search(job: JobSpec, evaluator: EvaluatorCore, space: PairSpace, found: list[dict[str, Any]]) -> MemoryArchive:
     archive = MemoryArchive()
     session = SearchSession(
-        job, job_id=JOB, strategy_index=0, searcher=ListedSearcher(found, space=space), space=space, archive=archive,
+        Task(spec=job, job_id=JOB), searcher=ListedSearcher(found, space=space), space=space, archive=archive,
         measurer=None,
     )  # fmt: skip
     while (candidate := session.next()) is not None:

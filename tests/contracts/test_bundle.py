@@ -17,7 +17,7 @@ import pytest
 
 from nas_service.pair_space import PairSpace
 from nas_service.presets import MICRO
-from workers.bundle import build_bundle
+from workers.bundle import BundleOptions, build_bundle
 from workers.data.dataset import DatasetSpec
 from workers.data.loading import load
 from workers.data.splits import Splits
@@ -36,7 +36,9 @@ def bundle(request, tmp_path_factory):
     space = PairSpace(MICRO, channels=1, resolution=8, classes=10)
     pair = Supernet(space).extract(space.plan(space.extreme(request.param, largest=False)))
     recalibrate(pair, EvaluationContext(EvaluationData.of(dataset, splits, recalibration=100)).recalibration)
-    built = build_bundle(pair, dataset, splits, router="msp", candidate="c1", provenance={"job": "j", "seed": 0})
+    built = build_bundle(
+        pair, dataset, splits, BundleOptions(router="msp"), candidate="c1", provenance={"job": "j", "seed": 0}
+    )
     folder = tmp_path_factory.mktemp("bundle")
     with zipfile.ZipFile(io.BytesIO(built.data)) as archive:
         archive.extractall(folder)

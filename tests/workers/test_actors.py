@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from nas_service.presets import MICRO
+from workers.bundle import BundleOptions
 from workers.data.dataset import DatasetSpec
 from workers.evaluator import Finishing
 from workers.train_config import TrainConfig
@@ -38,7 +39,11 @@ def test_a_trained_supernet_streams_out_and_its_candidates_are_evaluated(ray_clu
     assert (report.status, report.error, list(report.models)) == ("ok", None, ["little"])
     final = ray.get(
         evaluator.finalist.remote(
-            point, candidate="c-1", finishing=Finishing(router="msp"), dataset=SPEC, train_fraction=0.1
+            point,
+            candidate="c-1",
+            finishing=Finishing(bundle=BundleOptions(router="msp")),
+            dataset=SPEC,
+            train_fraction=0.1,
         )
     )
     assert (final.status, final.error) == ("ok", None)

@@ -12,7 +12,7 @@ import torch
 from edge_agent.records import Manifest
 from tests.workers.test_export import run
 from tests.workers.test_training import poisoned
-from workers.bundle import Bundle, build_bundle
+from workers.bundle import Bundle, BundleOptions, build_bundle
 from workers.data.augment import normalise
 from workers.errors import UncalibratedError
 from workers.evaluation import recalibrate
@@ -30,12 +30,11 @@ def pair(trained, context) -> Pair:
 
 def build(pair, dataset, splits, **changes) -> Bundle:
     options = {
-        "router": "margin",
         "candidate": "cand-1",
         "costs": {"latency_ms@pi": (1.0, 3.0)},
         "provenance": {"job": "job-1", "seed": 0},
     }
-    return build_bundle(pair, dataset, splits, **{**options, **changes})
+    return build_bundle(pair, dataset, splits, BundleOptions(router="margin"), **{**options, **changes})
 
 
 @pytest.fixture(scope="module")

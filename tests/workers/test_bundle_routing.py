@@ -10,7 +10,7 @@ import torch
 
 from nas_service.presets import MICRO
 from tests.workers.test_export import run, session
-from workers.bundle import Bundle, build_bundle
+from workers.bundle import Bundle, BundleOptions, build_bundle
 from workers.data.augment import normalise
 from workers.data.splits import Splits
 from workers.evaluation import fold, recalibrate
@@ -43,7 +43,7 @@ def wide(splits) -> Splits:
 
 @pytest.fixture(scope="module")
 def bundle(pair, digits, wide) -> Bundle:
-    return build_bundle(pair, digits, wide, router="learned", candidate="c", routing=EVERYTHING)
+    return build_bundle(pair, digits, wide, BundleOptions(router="learned", routing=EVERYTHING), candidate="c")
 
 
 def learned(logits: torch.Tensor) -> Router:
@@ -99,7 +99,7 @@ def test_the_manifest_says_how_the_router_was_fitted(bundle, wide):
 
 
 def test_the_same_data_give_the_same_bytes(bundle, pair, digits, wide):
-    again = build_bundle(pair, digits, wide, router="learned", candidate="c", routing=EVERYTHING)
+    again = build_bundle(pair, digits, wide, BundleOptions(router="learned", routing=EVERYTHING), candidate="c")
     assert again.data == bundle.data
 
 
@@ -134,7 +134,8 @@ def finish(core: EvaluatorCore, dataset, splits, router: str):
         dataset=dataset,
         splits=splits,
         finishing=Finishing(
-            router=router, tuning=TrainConfig(epochs=1, batch_size=128, learning_rate=0.01), routing=EVERYTHING
+            bundle=BundleOptions(router=router, routing=EVERYTHING),
+            tuning=TrainConfig(epochs=1, batch_size=128, learning_rate=0.01),
         ),
     )
 

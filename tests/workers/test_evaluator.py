@@ -14,6 +14,7 @@ from nas_service.curve import Curve
 from nas_service.errors import InvalidRequestError
 from nas_service.presets import MICRO, TINY
 from tests.workers.test_export import run
+from workers.bundle import BundleOptions
 from workers.checkpoint import Checkpoint
 from workers.data.dataset import DatasetSpec
 from workers.data.loading import load
@@ -127,7 +128,7 @@ def test_a_finalist_is_fine_tuned_and_bundled_and_the_supernet_stays(core, digit
         candidate="c-1",
         dataset=digits,
         splits=splits,
-        finishing=Finishing(router="margin", tuning=tuning),
+        finishing=Finishing(bundle=BundleOptions(router="margin"), tuning=tuning),
         provenance={"job": "j"},
     )
     assert (report.status, report.error) == ("ok", None)
@@ -140,6 +141,8 @@ def test_a_finalist_is_fine_tuned_and_bundled_and_the_supernet_stays(core, digit
 
 
 def test_a_finalist_that_fails_is_a_report(core, digits, splits):
-    report = core.finalist({}, candidate="c-1", dataset=digits, splits=splits, finishing=Finishing(router="margin"))
+    report = core.finalist(
+        {}, candidate="c-1", dataset=digits, splits=splits, finishing=Finishing(bundle=BundleOptions(router="margin"))
+    )
     assert (report.status, report.bundle) == ("failed", None)
     assert "lacks gene" in report.error

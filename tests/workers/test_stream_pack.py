@@ -7,7 +7,7 @@ import pytest
 
 from edge_agent.pair_pack import STREAM, unpack_pack
 from edge_agent.pair_stream import read_stream
-from workers.bundle import build_bundle
+from workers.bundle import BundleOptions, build_bundle
 from workers.evaluation import recalibrate
 from workers.stream_pack import choose_images
 
@@ -26,7 +26,7 @@ def test_a_board_reads_the_pack_of_a_bundle(trained, context, digits, splits, tm
     supernet = trained[0]
     pair = supernet.extract(supernet.space.plan(supernet.space.extreme("stem", largest=False)))
     recalibrate(pair, context.recalibration)
-    bundle = build_bundle(pair, digits, splits, router="margin", candidate="cand-1", packs=True)
+    bundle = build_bundle(pair, digits, splits, BundleOptions(router="margin", packs=True), candidate="cand-1")
     path = tmp_path / "pair.zip"
     path.write_bytes(bundle.packs["fp32"])
     header, stream = unpack_pack(path, tmp_path), read_stream(tmp_path / STREAM)
@@ -45,4 +45,4 @@ def test_packs_are_made_only_if_they_are_asked_for(trained, context, digits, spl
     supernet = trained[0]
     pair = supernet.extract(supernet.space.plan(supernet.space.extreme("stem", largest=False)))
     recalibrate(pair, context.recalibration)
-    assert build_bundle(pair, digits, splits, router="margin", candidate="cand-1").packs == {}
+    assert build_bundle(pair, digits, splits, BundleOptions(router="margin"), candidate="cand-1").packs == {}

@@ -19,7 +19,7 @@ from nas_service.pair_space import PairSpace
 from nas_service.plan import PairPlan
 from tests.workers.conftest import DEFINITIONS
 from tests.workers.test_export import run, session
-from workers.bundle import build_bundle
+from workers.bundle import BundleOptions, build_bundle
 from workers.evaluation import evaluate, infer, recalibrate
 from workers.export import export_pair
 from workers.network import Network, Pair
@@ -209,7 +209,7 @@ def test_a_triangular_pair_learns_and_the_big_adds_to_the_little(learnt, context
 def bundle(learnt, context, digits, splits, tmp_path) -> Path:
     pair = learnt[0].extract(learnt[1])
     recalibrate(pair, context.recalibration)
-    data = build_bundle(pair, digits, splits, router="margin", candidate="cand-1").data
+    data = build_bundle(pair, digits, splits, BundleOptions(router="margin"), candidate="cand-1").data
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         archive.extractall(tmp_path / "bundle")
     return tmp_path / "bundle"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from workers.bench.rows import Row
 from workers.bench.tables import Key, by_measure, by_system, markdown, percent, plain, signed
@@ -66,6 +67,17 @@ def _sections(
         "Percentage points above the concave envelope of all static nets at equal average MACs.",
         by_system(routed, "gain_points", show=signed, **macs),  # type: ignore[arg-type]
     )
+    yield from _routing_sections(rows, routed, pairs=pairs)
+    yield "Shift, thresholds frozen", SHIFT, _shifts(rows, pairs)
+    yield "Ours against independent cascades", VERSUS, _versus(rows)
+    yield "Budget", "What training cost; CPU hours are of one thread of the machine named above.", _budget(rows, cells)
+
+
+def _routing_sections(
+    rows: Sequence[Row], routed: Sequence[Row], *, pairs: Sequence[Key]
+) -> Iterator[tuple[str, str, str]]:
+    """Yield what is said of routers: how they rank, what they cost, whom they send on."""
+    drops: dict[str, Any] = {"cells": pairs, "heading": lambda x: f"δ = {x:g}"}
     yield (
         "nAUC by router",
         "0 is random, 1 the oracle, of nets with more than two exits over MACs. Intervals over test images.",
@@ -86,7 +98,7 @@ def _sections(
         by_system(routed, "regret", cells=pairs, heading=lambda x: f"rate {x:g}"),
     )
     for name, meaning in THINKING.items():
-        yield meaning[0], meaning[1], by_system(routed, f"{name}_thinking", **drops)  # type: ignore[arg-type]
+        yield meaning[0], meaning[1], by_system(routed, f"{name}_thinking", **drops)
     yield "By class", "At δ = 0.5: accuracy, % (share beyond the first exit, %).", _groups(routed, "class", pairs)
     yield (
         "By difficulty",
@@ -94,9 +106,6 @@ def _sections(
         "the first exit, %).",
         _groups(routed, "difficulty", pairs),
     )
-    yield "Shift, thresholds frozen", SHIFT, _shifts(rows, pairs)
-    yield "Ours against independent cascades", VERSUS, _versus(rows)
-    yield "Budget", "What training cost; CPU hours are of one thread of the machine named above.", _budget(rows, cells)
 
 
 THINKING = {

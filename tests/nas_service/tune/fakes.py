@@ -22,6 +22,7 @@ from nas_service.pair_space import PairSpace, SpaceDefinition
 from nas_service.presets import MICRO
 from nas_service.search import make_searcher
 from nas_service.tune.session import SearchSession
+from nas_service.tune.task import Task
 
 JOB = "job-1"
 
@@ -236,9 +237,7 @@ def make_session(
         strategy.name, space, objectives=spec.objectives, seed=spec.seed + index, budget=strategy.evaluations
     )
     return SearchSession(
-        spec,
-        job_id=JOB,
-        strategy_index=index,
+        Task(spec=spec, job_id=JOB, strategy_index=index),
         searcher=searcher,
         space=space,
         archive=archive,

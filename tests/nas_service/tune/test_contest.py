@@ -16,6 +16,7 @@ from nas_service.presets import MICRO
 from nas_service.search import make_searcher
 from nas_service.server_events import JobEvent
 from nas_service.tune.contest import Contest, Contestant, ContestArchive, ContestSession, Past, known_candidates
+from nas_service.tune.task import Task
 from tests.nas_service.tune.fakes import JOB, CutError, FakeBoards, FakeTrials, MemoryArchive, run
 
 SPACE = PairSpace(MICRO, channels=1, resolution=8, classes=10)
@@ -80,9 +81,7 @@ def session_over(records: Records, spec: JobSpec, boards: FakeBoards | None = No
     )
     everybody = Strategy(name="random", evaluations=compare.total + 1, concurrency=compare.concurrency)
     return ContestSession(
-        spec.model_copy(update={"strategy": (everybody,)}),
-        job_id=JOB,
-        strategy_index=0,
+        Task(spec=spec.model_copy(update={"strategy": (everybody,)}), job_id=JOB),
         searcher=contest,
         space=SPACE,
         archive=ContestArchive(records, contest),

@@ -12,7 +12,7 @@ import torch
 from edge_agent.runtime import Pair as BoardPair
 from tests.workers.quantize.test_ptq import finished
 from tests.workers.test_training import poisoned
-from workers.bundle import Bundle, build_bundle
+from workers.bundle import Bundle, BundleOptions, build_bundle
 from workers.data.augment import batches
 from workers.export import ExportedPair
 from workers.quantize.choice import Int8Config
@@ -31,7 +31,7 @@ def pair(trained, context):
 @pytest.fixture(scope="module")
 def bundle(pair, digits, splits) -> Bundle:
     costs = {"latency_ms@pi": (1.0, 3.0)}
-    return build_bundle(pair, digits, splits, router="margin", candidate="c-1", int8=QUICK, costs=costs)
+    return build_bundle(pair, digits, splits, BundleOptions(router="margin", int8=QUICK), candidate="c-1", costs=costs)
 
 
 def content(bundle: Bundle) -> dict[str, bytes]:
@@ -52,7 +52,9 @@ def test_both_variants_lie_in_the_bundle_with_sizes_and_points_of_their_own(bund
 
 
 def test_the_float_variant_is_what_it_would_be_alone(bundle, pair, digits, splits):
-    alone = build_bundle(pair, digits, splits, router="margin", candidate="c-1", costs={"latency_ms@pi": (1.0, 3.0)})
+    alone = build_bundle(
+        pair, digits, splits, BundleOptions(router="margin"), candidate="c-1", costs={"latency_ms@pi": (1.0, 3.0)}
+    )
     assert alone.manifest.variants == bundle.manifest.variants[:1]
     assert all(content(bundle)[name] == data for name, data in content(alone).items() if name != "bundle.json")
 
@@ -109,9 +111,8 @@ def test_no_choice_for_int8_sees_the_test_split(bundle, pair, digits, splits):
         pair,
         poisoned(digits, splits, "test"),
         splits,
-        router="margin",
+        BundleOptions(router="margin", int8=QUICK),
         candidate="c-1",
-        int8=QUICK,
         costs={"latency_ms@pi": (1.0, 3.0)},
     )
     ours, theirs = (b.manifest.variants[1].operating_points for b in (bundle, other))
@@ -121,7 +122,7 @@ def test_no_choice_for_int8_sees_the_test_split(bundle, pair, digits, splits):
 
 
 def test_a_learned_router_scores_in_the_int8_graph(pair, digits, splits):
-    made = build_bundle(pair, digits, splits, router="learned", candidate="c-1", int8=QUICK)
+    made = build_bundle(pair, digits, splits, BundleOptions(router="learned", int8=QUICK), candidate="c-1")
     files = content(made)
     models = ExportedPair(little=files["little.int8.onnx"], big=files["big.int8.onnx"])
     with np.load(io.BytesIO(files["parity.int8.npz"]), allow_pickle=False) as parity:
