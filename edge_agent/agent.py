@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from edge_agent import __version__
 from edge_agent.backoff import Backoff, poll_pause_s
+from edge_agent.cooling import START_C
 from edge_agent.errors import ArtifactError, BadUsageError, EdgeError, LinkError, RefusedError, StoppedError
 from edge_agent.fingerprint import read_fingerprint
 from edge_agent.health import read_health
@@ -46,7 +47,7 @@ class Agent:
         incarnation: str,
         stop: StopSignal,
         local: bool = False,
-        sensor: EnergySensor | None = None,
+        start_c: float = START_C,
         connect: Callable[[Home, BoardConfig], Mailbox] = open_mailbox,
         rng: random.Random | None = None,
     ) -> None:
@@ -58,12 +59,13 @@ class Agent:
             incarnation: Who this agent is this time.
             stop: Ends `run`.
             local: Whether this board shares its machine with the service, which its results then say.
-            sensor: Where energy is read; found by `run` if absent.
+            start_c: How hot the board may be, in °C, when a long measurement begins.
             connect: Opens the mailbox.
             rng: Jitter.
         """
         self._home, self._config, self._incarnation, self._stop, self._local = home, config, incarnation, stop, local
-        self._sensor, self._connect = sensor, connect
+        self._start_c, self._connect = start_c, connect
+        self._sensor: EnergySensor | None = None
         self._backoff = Backoff(rng=rng or random.Random())
         self._spool = Spool(home.spool_path)
         self._sentinel = Sentinel(work=home.work_path)
@@ -82,7 +84,7 @@ class Agent:
             HostKeyError: If the server is another one; never retried.
             RefusedError: If the gateway refused this board several times in a row.
         """
-        self._sensor = self._sensor or self._find_sensor()
+        self._sensor = self._find_sensor()
         while not self._stop.is_set():
             try:
                 self._serve_one_connection()
@@ -228,19 +230,28 @@ class Agent:
             identity,
             lease=lease,
             model=model,
-            place=Workplace(work=self._home.work_path, sensor=self._sensor, sentinel=self._sentinel, local=self._local),
+            place=Workplace(
+                work=self._home.work_path,
+                sensor=self._sensor,
+                sentinel=self._sentinel,
+                local=self._local,
+                start_c=self._start_c,
+            ),
             stop=self._stop,
             give_up_at=give_up_at,
             beat=lambda quiet_s: self._beat_while_working(mailbox, lease, quiet_s),
+            cooling=lambda: self._beat_while_working(mailbox, lease, None, state="cooling"),
         )
 
-    def _beat_while_working(self, mailbox: Mailbox, lease: Lease, quiet_s: float | None) -> None:
+    def _beat_while_working(
+        self, mailbox: Mailbox, lease: Lease, quiet_s: float | None, *, state: str = "measuring"
+    ) -> None:
         """Send the heartbeats that a measurement allows; a broken link does not spoil the measurement."""
         with contextlib.suppress(LinkError):
             if quiet_s is not None:
                 self._beat(mailbox, state="measuring", lease=lease, quiet_s=quiet_s)
             else:
-                self._beat_if_due(mailbox, state="measuring", lease=lease)
+                self._beat_if_due(mailbox, state=state, lease=lease)
 
     def _beat_if_due(
         self, mailbox: Mailbox, *, state: str = "idle", lease: Lease | None = None, look: bool = False

@@ -54,6 +54,14 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", parents=[shared], help="serve measurements until stopped")
     run.add_argument("--local", action="store_true", help="this machine also runs the service; results say so")
 
+    run.add_argument(
+        "--start-celsius",
+        type=float,
+        default=60.0,
+        metavar="C",
+        help="from tier rank on, wait until the board is this cool (default: 60)",
+    )
+
     doctor = commands.add_parser("doctor", parents=[shared], help="check this board and say how to mend it")
     doctor.add_argument("--json", action="store_true", help="for machines")
 
@@ -112,7 +120,14 @@ def _run(options: argparse.Namespace) -> int:
     home.create()
     stop = StopSignal()
     with only_agent(home) as incarnation, stop.listen():
-        Agent(home, config=config, incarnation=incarnation, stop=stop, local=options.local).run()
+        Agent(
+            home,
+            config=config,
+            incarnation=incarnation,
+            stop=stop,
+            local=options.local,
+            start_c=options.start_celsius,
+        ).run()
     return 0
 
 

@@ -18,7 +18,8 @@ class TierPlan:
 
     A pair measured whole shares `min_n` and the window among `processes` fresh processes, then replays its stream in
     natural order for `replay_s`, and runs each route alone for `energy_s` where energy is read. `sentinel`: whether a
-    fixed model is timed before and after each measurement, or only once in `SENTINEL_EVERY_S`.
+    fixed model is timed before and after each measurement, or only once in `SENTINEL_EVERY_S`. `cool_start`: whether
+    the board cools down first.
     """
 
     min_n: int
@@ -35,10 +36,12 @@ class TierPlan:
     replay_s: float = 0.0
     energy_s: float = 0.0
     sentinel: bool = False
+    cool_start: bool = False
 
 
 WHOLE_TIERS: frozenset[Tier] = frozenset({"final", "sustained"})  # from here on a pair is measured whole
 SENTINEL_EVERY_S = 600.0
+COOLING_LIMIT_S = 300.0  # that a board may take to cool down
 _PROCESS_S = 10.0
 
 TIERS: dict[Tier, TierPlan] = {
@@ -78,6 +81,7 @@ TIERS: dict[Tier, TierPlan] = {
         idle_baseline_s=10.0,
         max_drift_fraction=0.03,
         sentinel=True,
+        cool_start=True,
     ),
     "final": TierPlan(
         min_n=1024,
@@ -94,6 +98,7 @@ TIERS: dict[Tier, TierPlan] = {
         replay_s=20.0,
         energy_s=20.0,
         sentinel=True,
+        cool_start=True,
     ),
     "sustained": TierPlan(
         min_n=1024,
@@ -109,6 +114,7 @@ TIERS: dict[Tier, TierPlan] = {
         replay_s=20.0,
         energy_s=20.0,
         sentinel=True,
+        cool_start=True,
     ),
 }
 
@@ -136,4 +142,5 @@ def longest_s(tier: Tier) -> float:
         + plan.replay_s
         + 2 * (plan.energy_s + plan.idle_baseline_s)
         + (2 if plan.sentinel else 1) * sentinel_s
+        + (COOLING_LIMIT_S if plan.cool_start else 0.0)
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_agent.cooling import START_C, Cooling, cool_down
 from edge_agent.health import ROOT, read_health
 from edge_agent.lifetime import StopSignal
 from edge_agent.measuring import Measurement, Supervision, grade_window, measure_file, new_result_id, quiet_s
@@ -58,13 +59,15 @@ class Workplace:
         work: A folder for the exchange with the child.
         sensor: Where energy is read, or None.
         sentinel: The board's own, None for none.
-        local: Whether the board shares its machine with the service.
+        local: Whether the board shares its machine with the service; it then does not wait for it to cool down.
+        start_c: How hot it may be, in °C, when a measurement of a tier that asks for it begins.
     """
 
     work: Path
     sensor: EnergySensor | None
     sentinel: Sentinel | None = None
     local: bool = False
+    start_c: float = START_C
 
 
 def measure_lease(
@@ -76,6 +79,7 @@ def measure_lease(
     stop: StopSignal,
     give_up_at: float,
     beat: Callable[[float | None], None],
+    cooling: Callable[[], None] = lambda: None,
 ) -> Result:
     """Return the answer to a lease after measuring `model`.
 
@@ -87,6 +91,7 @@ def measure_lease(
         stop: Aborts the measurement.
         give_up_at: time.monotonic() of the lease's deadline.
         beat: Called with None about once a second while a model is prepared, then once with the seconds of silence.
+        cooling: Called every two seconds while the board cools down.
 
     Raises:
         StoppedError: If `stop` was set meanwhile.
@@ -99,7 +104,31 @@ def measure_lease(
     )
     sentinel, local = place.sentinel, place.local
     calm = dataclasses.replace(supervision, before_timing=lambda: beat(_SENTINEL_QUIET_S))
+    cooled: Cooling | None = None
+    if TIERS[lease.tier].cool_start and not local:
+        cooled = cool_down(place.start_c, stop=stop, waiting=cooling)
+        if cooled.cause is not None:
+            return refusal(identity, status="throttled", fault="board", cause=cooled.cause)
     before_ms = sentinel.read_ms(supervision=calm) if sentinel and sentinel.is_due(lease.tier) else None
+    measured, before, after = _between_readings(lease, model, place, supervision=supervision)
+    verdict = grade_window(measured, tier=lease.tier)
+    if verdict.status in ("ok", "drift", "noisy"):
+        found = judge_health(before, after, shared=local)
+        verdict = verdict if found.status == "ok" else found
+    ends = sentinel is not None and TIERS[lease.tier].sentinel and verdict.status == "ok"
+    after_ms = sentinel.read_ms(supervision=calm) if sentinel and ends else None
+    if not local and (cause := sentinel_cause(before_ms=before_ms, after_ms=after_ms)):
+        verdict = Verdict(status="drift", fault="board", cause=cause)
+    health = {"before": before, "after": after, "sentinel": {"before_ms": before_ms, "after_ms": after_ms}}
+    if cooled is not None:
+        health["cooling"] = dataclasses.asdict(cooled)
+    return _result(identity, measured, verdict, lease=lease, health=health, local=local)
+
+
+def _between_readings(
+    lease: Lease, model: Path, place: Workplace, *, supervision: Supervision
+) -> tuple[Measurement, dict[str, Any], dict[str, Any]]:
+    """Measure, and return the board's health before and after, too."""
     before = read_health(measure_clocks=True)
     measure = measure_pair if lease.half == "pair" else measure_file
     with ThrottleWatch(ROOT) as watch:
@@ -111,17 +140,7 @@ def measure_lease(
             sensor=place.sensor,
             supervision=supervision,
         )
-    after = {**read_health(measure_clocks=True), "throttled_meanwhile": sorted(watch.seen)}
-    verdict = grade_window(measured, tier=lease.tier)
-    if verdict.status in ("ok", "drift", "noisy"):
-        found = judge_health(before, after, shared=local)
-        verdict = verdict if found.status == "ok" else found
-    ends = sentinel is not None and TIERS[lease.tier].sentinel and verdict.status == "ok"
-    after_ms = sentinel.read_ms(supervision=calm) if sentinel and ends else None
-    if not local and (cause := sentinel_cause(before_ms=before_ms, after_ms=after_ms)):
-        verdict = Verdict(status="drift", fault="board", cause=cause)
-    health = {"before": before, "after": after, "sentinel": {"before_ms": before_ms, "after_ms": after_ms}}
-    return _result(identity, measured, verdict, lease=lease, health=health, local=local)
+    return measured, before, {**read_health(measure_clocks=True), "throttled_meanwhile": sorted(watch.seen)}
 
 
 def _result(

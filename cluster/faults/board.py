@@ -64,6 +64,7 @@ def _measure_at_once(made: Path) -> None:
         stop: StopSignal,
         give_up_at: float,
         beat: Callable[[float | None], None],
+        cooling: object = None,
     ) -> Result:
         """Answer a lease as `edge_agent.work.measure_lease` does, whose arguments these are."""
         beat(WINDOW_S)

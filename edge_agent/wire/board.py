@@ -23,7 +23,7 @@ class Heartbeat(Record):
     version: int = PROTOCOL_VERSION
     board: str
     incarnation: str
-    state: Literal["idle", "fetching", "measuring", "stopping"]
+    state: Literal["idle", "fetching", "cooling", "measuring", "stopping"]
     sent_unix_s: float
     quiet_until_unix_s: float | None = None
     lease_id: str | None = None

@@ -195,7 +195,7 @@ class BoardView(BaseModel):
     state: str = Field(description="ready, draining, or quarantined: it gets no leases for a while")
     reason: str | None = Field(description="Why it gets no leases; None for one that does")
     until: float | None = Field(description="When its quarantine ends by itself; None if a person must end it")
-    activity: str | None = Field(description="What it last said it does: idle, fetching, measuring, stopping")
+    activity: str | None = Field(description="What it last said it does: idle, fetching, cooling, measuring, stopping")
     lease: str | None = Field(description="The id of its oldest standing lease")
     leases: list[BoardWork]
     last_seen: float | None
@@ -245,7 +245,7 @@ class NewBoard(BaseModel):
 
 
 class MeasurementView(BaseModel):
-    """What a board answered to one lease. `latency`, `memory`, `energy` are null where they were not measured."""
+    """What a board answered to one lease. What was not measured is null."""
 
     result_id: str
     measurement_key: str
@@ -263,6 +263,8 @@ class MeasurementView(BaseModel):
     latency: dict[str, Any] | None
     memory: dict[str, Any] | None = Field(description="With `memory_kib`, the objective")
     energy: dict[str, Any] | None
+    sensor_fault: dict[str, Any] | None = Field(description="Why there is no energy although a sensor was named")
+    pair: dict[str, Any] | None = Field(description="Of a pair measured whole: its routes and how they were weighted")
     runtime: dict[str, Any]
     health: dict[str, Any]
     phases_s: dict[str, float]
