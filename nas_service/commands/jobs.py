@@ -235,7 +235,9 @@ def progress_text(job: Json) -> str:
 
 def print_logs(client: Client, console: Console, *, job: str, follow: bool, as_json: bool) -> None:
     """Write a job's events: all there are, and with `follow` those to come."""
-    client.job(job)
+    found = client.job(job)
+    if follow and (warning := silence_text(found, now_unix_s=time.time())):
+        console.note(warning)
     for event in client.events(job) if follow else client.past_events(job):
         console.data(event_json(event) if as_json else event_line(event))
 

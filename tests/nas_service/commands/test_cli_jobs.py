@@ -7,6 +7,7 @@ import time
 import pytest
 
 from nas_service.client import Client
+from nas_service.commands import jobs
 from nas_service.commands.jobs import silence_text
 from nas_service.job_state import JobState
 from nas_service.store.job_record import Progress
@@ -174,6 +175,17 @@ def test_logs_follow_a_job_until_it_ends(here, live, job_file):
     thread.join()
     assert outcome.code == 0
     assert outcome.out.count("the last word") == 1
+
+
+def test_who_follows_a_job_without_a_driver_is_told_so(here, live, job_file, monkeypatch):
+    monkeypatch.setattr(jobs, "SILENT_S", 0.0)
+    job_id = submit(here, job_file)
+    live.store.jobs.transition(job_id, JobState.TRAINING)
+    ends = threading.Timer(0.4, lambda: live.store.jobs.transition(job_id, JobState.FAILED, "over"))
+    ends.start()
+    outcome = here("logs", job_id, "-f")
+    ends.join()
+    assert f"continue it with `nas resume {job_id}`" in outcome.err
 
 
 def test_stop_then_resume(here, live, job_file):
