@@ -80,7 +80,8 @@ def _routing_sections(
     drops: dict[str, Any] = {"cells": pairs, "heading": lambda x: f"δ = {x:g}"}
     yield (
         "nAUC by router",
-        "0 is random, 1 the oracle, of nets with more than two exits over MACs. Intervals over test images.",
+        "0 is random, 1 the oracle, of nets with more than two exits over MACs. Intervals over test images. `informed` "
+        "is no router: it is handed the big's probabilities, and tells how much of the oracle's gain can be known.",
         _routers(rows, pairs),
     )
     yield (

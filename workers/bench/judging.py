@@ -10,8 +10,10 @@ from workers.bench.choices import pair_outputs
 from workers.bench.exit_judging import exit_rows
 from workers.bench.finished import Field, FinishedCell, labels_of
 from workers.bench.rows import Row, RowMaker, behaviour_rows
+from workers.bench.scoring import INFORMED, informed_scores
 from workers.bench.shift_rows import shift_rows
 from workers.bench.versus import versus_rows
+from workers.protocol.area import normalised_area_interval
 from workers.protocol.bootstrap import RESAMPLES, Resamples
 from workers.protocol.choices import FrozenChoices
 from workers.protocol.outcomes import Outcomes
@@ -62,6 +64,8 @@ def _cost_rows(cell: FinishedCell) -> Iterator[Row]:
 
 def _pair_rows(cell: FinishedCell, field: Field, resamples: Resamples) -> Iterator[Row]:
     outputs, comparison = pair_outputs(cell.test), field.comparison(cell)
+    informed = normalised_area_interval(outputs.outcomes(informed_scores(outputs)), resamples)
+    yield cell.maker.on(router=INFORMED).row("nauc", informed)
     for frozen in cell.choices.routers:
         scores = cell.choices.test_scores(frozen.router, outputs)
         # The cell opened the test split once, for the choices under all routers; here each router reads what it found.

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import softmax
 from torch import nn
 
 from workers.protocol.oracle import random_scores
@@ -29,6 +30,7 @@ from workers.routing.learned import (
 )
 
 RANDOM = "random"
+INFORMED = "informed"
 Scores = NDArray[np.float32]
 
 
@@ -91,6 +93,16 @@ def scores_of(
         logits = torch.from_numpy(np.asarray(outputs.little_logits, dtype=np.float32))
         return learned.router().scores(logits)
     return formula_scores(router, outputs.little_logits, temperature=temperature)
+
+
+def informed_scores(outputs: CachedOutputs) -> NDArray[np.float64]:
+    """Return (N,) what is lost by keeping the little's class if the escalated probabilities are right, negated.
+
+    No router can have these: they take the big's answer. They tell how much of the gain could be known beforehand.
+    """
+    chances = softmax(np.asarray(outputs.escalated_logits, dtype=np.float64), axis=1)
+    kept = np.take_along_axis(chances, outputs.predicted[:, None], axis=1)[:, 0]
+    return np.asarray(kept - chances.max(axis=1))
 
 
 def learn(calibration: CachedOutputs) -> tuple[LearnedWeights, Scores] | None:

@@ -76,6 +76,13 @@ def test_the_oracle_is_one_and_the_random_router_nought_within_its_interval(benc
     assert figure(bench[1], "ours", "nauc", router="msp").value > row.ci_high
 
 
+def test_who_is_handed_the_bigs_answer_ranks_better_than_any_router_and_worse_than_the_oracle(bench):
+    rows = [r for r in bench[1] if (r.system, r.seed, r.measure, r.split) == ("ours", "0", "nauc", "test")]
+    areas = {r.router: r.value for r in rows}
+    assert areas["informed"] == max(areas.values())
+    assert areas["informed"] < 1
+
+
 def test_a_better_system_has_more_hypervolume_in_every_seed_and_pooled(bench):
     rows = bench[1]
     for seed in ("0", "1", "all"):
