@@ -102,7 +102,7 @@ def build_bundle(
     if options.int8 is not None:
         forms.append(int8_form(pair, dataset, splits, router=router, options=routing, config=options.int8))
     index = torch.from_numpy(splits.test)
-    tested = {form.precision: form.run(dataset.test_images[index], dataset.test_labels[index]) for form in forms}
+    tested = {form.precision: form.run(dataset.test_images, dataset.test_labels, index) for form in forms}
     variants: list[Variant] = []
     files: dict[str, bytes] = {}
     for form in forms:

@@ -268,7 +268,7 @@ def fold(pair: Net) -> Net:
     return folded
 
 
-def infer(pair: Pair, images: Sequence[Tensor], *, labels: NDArray[np.int64]) -> Outputs:
+def infer(pair: Pair, images: Iterable[Tensor], *, labels: NDArray[np.int64]) -> Outputs:
     """Return the outputs of a recalibrated pair, folded, on normalised batches.
 
     Raises:
@@ -291,7 +291,7 @@ def _infer_in_parts(
     raise InvalidRequestError("there are no images to score on")
 
 
-def _run(folded: Pair, images: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
+def _run(folded: Pair, images: Iterable[Tensor]) -> list[tuple[Tensor, Tensor]]:
     with torch.inference_mode():
         return [folded(batch) for batch in images]
 

@@ -21,23 +21,23 @@ from workers.network import Pair
 Forward = Callable[[Tensor], Sequence[Tensor]]
 
 
-def part_of(dataset: Dataset, splits: Splits, split: str) -> tuple[Tensor, NDArray[np.int64]]:
-    """Return the uint8 images and the labels of `validation`, `calibration` or `test`."""
+def part_of(dataset: Dataset, splits: Splits, split: str) -> tuple[Tensor, Tensor, NDArray[np.int64]]:
+    """Return all uint8 images, the indices of `validation`, `calibration` or `test` in them, and the labels there."""
     if split not in OUTPUT_SPLITS:
         raise InvalidRequestError(f"outputs of split {split!r}; choose one of: {', '.join(OUTPUT_SPLITS)}")
     chosen = torch.from_numpy(getattr(splits, split))
     if split == "test":
-        return dataset.test_images[chosen], dataset.test_labels[chosen].numpy()
-    return dataset.train_images[chosen], dataset.train_labels[chosen].numpy()
+        return dataset.test_images, chosen, dataset.test_labels[chosen].numpy()
+    return dataset.train_images, chosen, dataset.train_labels[chosen].numpy()
 
 
 def run_exits(forward: Forward, dataset: Dataset, splits: Splits, split: str) -> SystemOutputs:
     """Return the logits of every exit that `forward` gives for normalised images (N, C, H, W), in order."""
-    images, labels = part_of(dataset, splits, split)
+    images, chosen, labels = part_of(dataset, splits, split)
     with torch.inference_mode():
         found = [
             torch.stack([logits.float() for logits in forward(batch)])
-            for batch in batches(images, dataset.mean, dataset.std, size=BATCH)
+            for batch in batches(images, dataset.mean, dataset.std, size=BATCH, chosen=chosen)
         ]
     return SystemOutputs(logits=torch.cat(found, dim=1).cpu().numpy(), labels=labels)
 

@@ -39,7 +39,13 @@ def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     return floats.div_(255).sub_(centre).div_(scale)
 
 
-def batches(images: Tensor, mean: Sequence[float], std: Sequence[float], *, size: int) -> Iterator[Tensor]:
-    """Yield uint8 `images` normalised, in order, `size` at a time."""
-    for chunk in images.split(size):
+def batches(
+    images: Tensor, mean: Sequence[float], std: Sequence[float], *, size: int, chosen: Tensor | None = None
+) -> Iterator[Tensor]:
+    """Yield uint8 `images` normalised, in order, `size` at a time.
+
+    Those at the indices `chosen` (N,), in their order, if it is given: only a batch of them is ever copied.
+    """
+    chunks = images.split(size) if chosen is None else (images[part] for part in chosen.split(size))
+    for chunk in chunks:
         yield normalise(chunk, mean, std)

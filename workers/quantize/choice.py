@@ -145,8 +145,8 @@ def spread(indices: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
 
 def rows(dataset: Dataset, indices: NDArray[np.int64]) -> Iterable[Tensor]:
     """Yield the training images at `indices`, normalised, batch by batch."""
-    images = dataset.train_images[torch.from_numpy(indices)]
-    return batches(images, dataset.mean, dataset.std, size=BATCH)
+    chosen = torch.from_numpy(indices)
+    return batches(dataset.train_images, dataset.mean, dataset.std, size=BATCH, chosen=chosen)
 
 
 class _Trial:

@@ -25,7 +25,7 @@ from workers.quantize.running import run_pair
 from workers.routing.choice import Routing, RoutingOptions, choose_routing
 
 Precision = Literal["fp32", "int8"]
-Run = Callable[[Tensor, Tensor], Outputs]
+Run = Callable[[Tensor, Tensor, Tensor], Outputs]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -37,7 +37,7 @@ class Form:
         graphs: The two ONNX files.
         routing: Router and thresholds, from this form's own outputs on the calibration split.
         outputs: Those outputs.
-        run: Gives its outputs for uint8 images (N, C, H, W) and labels (N,).
+        run: Gives its outputs for uint8 images (M, C, H, W) and labels (M,) at some of their indices (N,).
         fit: How it came about, JSON-able; empty for float.
         notes: What was tried and failed, in words.
     """
@@ -62,11 +62,11 @@ def float_form(
     """
     device = next(pair.parameters()).device
 
-    def run(images: Tensor, labels: Tensor) -> Outputs:
-        ready = [batch.to(device) for batch in batches(images, dataset.mean, dataset.std, size=BATCH)]
-        return infer(pair, ready, labels=labels.numpy())
+    def run(images: Tensor, labels: Tensor, chosen: Tensor) -> Outputs:
+        ready = batches(images, dataset.mean, dataset.std, size=BATCH, chosen=chosen)
+        return infer(pair, (batch.to(device) for batch in ready), labels=labels[chosen].numpy())
 
-    outputs = run(*_calibration(dataset, splits))
+    outputs = run(dataset.train_images, dataset.train_labels, torch.from_numpy(splits.calibration))
     routing = choose_routing(outputs, router=router, options=options)
     graphs = export_pair(pair, router=routing.router)
     return Form(precision="fp32", graphs=graphs, routing=routing, outputs=outputs, run=run)
@@ -91,11 +91,11 @@ def int8_form(
     found = choose_int8(pair, dataset, splits, config=config)
     first = found.chosen.models
 
-    def run(images: Tensor, labels: Tensor) -> Outputs:
-        ready = batches(images, dataset.mean, dataset.std, size=BATCH)
-        return run_pair(first, ready, labels=labels.numpy()).outputs
+    def run(images: Tensor, labels: Tensor, chosen: Tensor) -> Outputs:
+        ready = batches(images, dataset.mean, dataset.std, size=BATCH, chosen=chosen)
+        return run_pair(first, ready, labels=labels[chosen].numpy()).outputs
 
-    outputs = run(*_calibration(dataset, splits))
+    outputs = run(dataset.train_images, dataset.train_labels, torch.from_numpy(splits.calibration))
     routing = choose_routing(outputs, router=router, options=options)
     little = quantise(  # the same layers and ranges as before: only the score's float nodes differ
         export_little(found.pair, router=routing.router),
@@ -138,11 +138,6 @@ def compare_forms(exact: Form, rounded: Form, *, tested: Mapping[Precision, Outp
             for name, by_precision in splits.items()
         },
     }
-
-
-def _calibration(dataset: Dataset, splits: Splits) -> tuple[Tensor, Tensor]:
-    index = torch.from_numpy(splits.calibration)
-    return dataset.train_images[index], dataset.train_labels[index]
 
 
 def _fit(found: Quantised) -> dict[str, Any]:

@@ -49,3 +49,11 @@ def test_batches_keep_order_and_lay_out_channels_last():
     assert [len(chunk) for chunk in chunks] == [25, 25, 10]
     assert all(chunk.is_contiguous(memory_format=torch.channels_last) for chunk in chunks)
     assert torch.equal(torch.cat(chunks), normalise(IMAGES, (0.5,) * 3, (0.25,) * 3))
+
+
+def test_chosen_images_come_in_their_order_and_only_a_batch_of_them_at_a_time():
+    images = torch.arange(10, dtype=torch.uint8).view(10, 1, 1, 1)
+    chosen = torch.tensor([7, 1, 4, 4, 0])
+    found = list(batches(images, (0.0,), (1.0,), size=2, chosen=chosen))
+    assert [len(batch) for batch in found] == [2, 2, 1]
+    assert torch.equal(torch.cat(found), torch.cat(list(batches(images[chosen], (0.0,), (1.0,), size=5))))
