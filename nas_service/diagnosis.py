@@ -11,8 +11,6 @@ Verdict = Literal["ok", "warning", "problem"]
 MIN_PYTHON = (3, 11)
 MIN_FREE_DISK_BYTES = 5 << 30
 MIN_MEMORY_BYTES = 4 << 30
-SILENT_AFTER_S = 60.0
-TIMING_S = 300.0  # a board is silent while it times
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,23 +124,17 @@ def check_gateway(address: tuple[str, int] | None, *, banner: str | None) -> Che
     return Check(name="gateway", verdict="problem", found=found, advice=advice)
 
 
-def check_boards(boards: Sequence[Mapping[str, Any]], *, now_unix_s: float) -> Check:
-    """Return whether boards are there and were heard from within a minute."""
+def check_boards(boards: Sequence[Mapping[str, Any]]) -> Check:
+    """Return whether boards are there and were heard from within a minute, or have announced their silence."""
     if not boards:
         advice = "add one with `nas board add NAME --class CLASS`, or search by MACs alone"
         return Check(name="boards", verdict="warning", found="none enrolled", advice=advice)
-    silent = sorted(b["name"] for b in boards if not _heard(b, now_unix_s))
+    silent = sorted(b["name"] for b in boards if b["presence"] not in ("here", "suspect"))
     if not silent:
         return Check(name="boards", verdict="ok", found=f"{len(boards)} enrolled, all heard from")
     advice = "on the board, see that `nas-edge run` runs and `nas-edge doctor` is content"
     found = f"{len(boards) - len(silent)} of {len(boards)} heard from; silent: {', '.join(silent)}"
     return Check(name="boards", verdict="warning", found=found, advice=advice)
-
-
-def _heard(board: Mapping[str, Any], now_unix_s: float) -> bool:
-    seen = board.get("last_seen")
-    allowed_s = TIMING_S if board.get("activity") == "measuring" else SILENT_AFTER_S
-    return seen is not None and now_unix_s - seen <= allowed_s
 
 
 def _gib(size_bytes: int) -> str:

@@ -11,6 +11,7 @@ from nas_service.candidate import Candidate, CandidateStatus
 from nas_service.fleet import Board, Measurement, StandingLease
 from nas_service.front_query import FrontPoint
 from nas_service.job import JobSpec
+from nas_service.presence import Presence, presence
 from nas_service.quarantine import Quarantine
 from nas_service.store.job_record import Job
 from nas_service.store.tokens import Token
@@ -195,6 +196,7 @@ class BoardView(BaseModel):
     state: str = Field(description="ready, draining, or quarantined: it gets no leases for a while")
     reason: str | None = Field(description="Why it gets no leases; None for one that does")
     until: float | None = Field(description="When its quarantine ends by itself; None if a person must end it")
+    presence: Presence = Field(description="New, here, suspect after 30 s of unannounced silence, lost after 60 s")
     activity: str | None = Field(description="What it last said it does: idle, fetching, cooling, measuring, stopping")
     lease: str | None = Field(description="The id of its oldest standing lease")
     leases: list[BoardWork]
@@ -207,8 +209,10 @@ class BoardView(BaseModel):
     health: dict[str, Any] | None
 
     @classmethod
-    def of(cls, board: Board, leases: Sequence[StandingLease], *, quarantine: Quarantine | None = None) -> BoardView:
-        """Return the view of a board and of the leases that it has."""
+    def of(
+        cls, board: Board, leases: Sequence[StandingLease], *, now: float, quarantine: Quarantine | None = None
+    ) -> BoardView:
+        """Return the view of a board and of the leases that it has, at unix time `now`."""
         beat = board.heartbeat
         work = [_work(lease) for lease in leases]
         return cls(
@@ -217,6 +221,7 @@ class BoardView(BaseModel):
             state="quarantined" if quarantine and board.may_lease else board.state.value,
             reason=board.mismatch or (quarantine.reason if quarantine else None),
             until=quarantine.until if quarantine else None,
+            presence=presence(board.last_seen, None if beat is None else beat.quiet_until_unix_s, now=now),
             activity=None if beat is None else beat.state,
             lease=work[0].lease_id if work else None,
             leases=work,

@@ -174,7 +174,7 @@ def list_boards(client: Client, console: Console, *, now_unix_s: float, as_json:
         [
             b["name"],
             b["board_class"],
-            b["state"],
+            standing(b),
             b.get("activity"),
             last_seen(b, now_unix_s=now_unix_s),
             b.get("lease"),
@@ -188,11 +188,22 @@ def list_boards(client: Client, console: Console, *, now_unix_s: float, as_json:
         console.note("no boards yet; add one with `nas board add NAME --class CLASS`")
 
 
+def standing(board: Json) -> str:
+    """Return `ready`, or what keeps a board from work: draining, quarantined, or silent and hence suspect or lost."""
+    state, presence = str(board["state"]), str(board["presence"])
+    return presence if state == "ready" and presence in ("suspect", "lost") else state
+
+
 def why_out(board: Json) -> str | None:
     """Return why a board gets no leases, and what ends that; None for one that gets some."""
     name = board["name"]
     if board.get("mismatch"):
         return f"{name} gets no leases: {board['mismatch']}"
+    if standing(board) in ("suspect", "lost"):
+        return (
+            f"{name} is silent and gets no leases until it is heard again: on the board, see that `nas-edge run` runs "
+            "and what `nas-edge doctor` says"
+        )
     if board["state"] != "quarantined":
         return None
     end = f"until {stamp(board['until'])}" if board.get("until") else "until somebody has looked at it"
@@ -204,12 +215,14 @@ def stalled_classes(boards: Sequence[Json]) -> list[str]:
     lines = []
     for board_class in sorted({board["board_class"] for board in boards}):
         members = [board for board in boards if board["board_class"] == board_class]
-        if any(board["state"] == "ready" and not board.get("mismatch") for board in members):
+        if any(standing(board) in ("ready", "suspect") and not board.get("mismatch") for board in members):
             continue
-        states = ", ".join(f"{board['name']} ({board['state']})" for board in members)
+        states = ", ".join(f"{board['name']} ({standing(board)})" for board in members)
+        held = next((board["name"] for board in members if board["state"] in ("draining", "quarantined")), None)
+        back = "" if held is None else f" (nas board undrain {held})"
         lines.append(
-            f"class {board_class} has no board that gets leases: {states}; its measurements wait until one is back "
-            f"(nas board undrain {members[0]['name']}) or added (nas board add NAME --class {board_class})"
+            f"class {board_class} has no board that gets leases: {states}; its measurements wait until one is "
+            f"back{back} or added (nas board add NAME --class {board_class})"
         )
     return lines
 

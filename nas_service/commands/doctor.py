@@ -8,7 +8,6 @@ import re
 import shutil
 import socket
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,7 +47,7 @@ def doctor_command(context: Context, as_json: bool) -> None:
     Each problem comes with what to do next. Exit code 1 if there is one; warnings alone are no problem.
     """
     home = context.home()
-    checks = [*machine_checks(home), *service_checks(home, context.connect, now_unix_s=time.time())]
+    checks = [*machine_checks(home), *service_checks(home, context.connect)]
     print_checks(context.console, checks, as_json=as_json)
     if any(check.verdict == "problem" for check in checks):
         raise click.exceptions.Exit(1)
@@ -83,7 +82,7 @@ def machine_checks(home: Home) -> list[Check]:
     ]
 
 
-def service_checks(home: Home, connect: Callable[[], Client], *, now_unix_s: float) -> list[Check]:
+def service_checks(home: Home, connect: Callable[[], Client]) -> list[Check]:
     """Return what can be said of the service that this machine runs or points to."""
     try:
         state = home.read_state()
@@ -99,7 +98,7 @@ def service_checks(home: Home, connect: Callable[[], Client], *, now_unix_s: flo
             checks.append(check_token(refusal := _failure(client.boards)))
             checks.append(_gateway_check(state))
             if refusal is None:
-                checks.append(check_boards(client.boards(), now_unix_s=now_unix_s))
+                checks.append(check_boards(client.boards()))
     return checks
 
 

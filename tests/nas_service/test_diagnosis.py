@@ -47,13 +47,12 @@ def test_a_check_says_what_it_found_and_advises_unless_all_is_well(check, verdic
     ("boards", "verdict", "found"),
     [
         ([], "warning", "none enrolled"),
-        ([{"name": "a", "last_seen": 990.0}], "ok", "1 enrolled, all heard from"),
-        ([{"name": "a", "last_seen": None}], "warning", "0 of 1 heard from; silent: a"),
-        ([{"name": "a", "last_seen": 900.0}, {"name": "b", "last_seen": 999.0}], "warning",
+        ([{"name": "a", "presence": "here"}], "ok", "1 enrolled, all heard from"),
+        ([{"name": "a", "presence": "new"}], "warning", "0 of 1 heard from; silent: a"),
+        ([{"name": "a", "presence": "lost"}, {"name": "b", "presence": "suspect"}], "warning",
          "1 of 2 heard from; silent: a"),
-        ([{"name": "a", "last_seen": 900.0, "activity": "measuring"}], "ok", "1 enrolled, all heard from"),
     ],
 )  # fmt: skip
-def test_boards_are_silent_after_a_minute_unless_they_time(boards, verdict, found):
-    check = d.check_boards(boards, now_unix_s=1000.0)
+def test_boards_that_are_lost_or_were_never_heard_are_named(boards, verdict, found):
+    check = d.check_boards(boards)
     assert (check.verdict, check.found) == (verdict, found)

@@ -92,8 +92,11 @@ def boards_router(context: Context) -> APIRouter:
         leases: dict[str, list[StandingLease]] = {}
         for standing in sorted(measured.leases.standing(), key=lambda s: s.granted_at):
             leases.setdefault(standing.lease.board, []).append(standing)
-        out = measured.quarantines(now=time.time())
-        views = [BoardView.of(b, leases.get(b.name, []), quarantine=out.get(b.name)) for b in measured.boards()]
+        now = time.time()
+        out = measured.quarantines(now=now)
+        views = [
+            BoardView.of(b, leases.get(b.name, []), now=now, quarantine=out.get(b.name)) for b in measured.boards()
+        ]
         return BoardListView(boards=views)
 
     @router.post("/boards", status_code=201, dependencies=admin, responses=problem_responses(409, 422))

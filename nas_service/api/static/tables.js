@@ -64,12 +64,11 @@ export function showJobs(list, jobs, chosen, onChoose) {
   if (!jobs.length) list.append(make("li", { className: "muted", text: "None yet. Start one with `nas submit JOB.yaml`." }));
 }
 
-// What a board is doing, or why it does nothing: heartbeats come every 10 s, and timing silences them for a while.
+// What a board is doing, or why it does nothing.
 function boardState(board) {
   if (board.state !== "ready") return board.state;
   if (board.mismatch) return "mismatch";
-  if (!board.last_seen) return "new";
-  return Date.now() / 1000 - board.last_seen > 180 ? "lost" : board.activity;
+  return board.presence === "here" ? board.activity : board.presence;
 }
 
 export function showBoards(list, boards) {

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from nas_service.client import Client
-from nas_service.commands.boards import stalled_classes, why_out
+from nas_service.commands.boards import stalled_classes, standing, why_out
 from nas_service.errors import NasError
 from tests.nas_service.api.archive import measure_on_two
 from tests.nas_service.commands.live import BOARD, enrol
@@ -86,11 +86,31 @@ def test_draining_the_only_board_of_a_class_says_that_its_measurements_wait(here
 
 
 def test_a_board_in_quarantine_is_listed_with_the_reason_and_the_way_out():
-    board = {"name": "pi", "board_class": "rpi5", "state": "quarantined", "reason": "hot", "until": None}
+    board = {
+        "name": "pi",
+        "board_class": "rpi5",
+        "state": "quarantined",
+        "reason": "hot",
+        "until": None,
+        "presence": "here",
+    }
     assert why_out(board) == (
         "pi is in quarantine until somebody has looked at it: hot; to end it now: nas board undrain pi"
     )
     assert stalled_classes([board, {**board, "name": "pi-2", "state": "ready"}]) == []
+
+
+def test_a_board_that_fell_silent_is_named_with_where_to_look():
+    board = {"name": "pi", "board_class": "rpi5", "state": "ready", "presence": "lost", "reason": None, "until": None}
+    assert standing(board) == "lost"
+    assert why_out(board) == (
+        "pi is silent and gets no leases until it is heard again: on the board, see that `nas-edge run` runs and what "
+        "`nas-edge doctor` says"
+    )
+    assert stalled_classes([board]) == [
+        "class rpi5 has no board that gets leases: pi (lost); its measurements wait until one is back or added "
+        "(nas board add NAME --class rpi5)"
+    ]
 
 
 def test_host_key_is_announced_then_switched_and_the_boards_that_do_not_know_it_are_named(here, live):

@@ -1,0 +1,24 @@
+"""Whether a board is there, judged from its last sign of life (heartbeats come every 10 s; EDGE.md, section 4.3)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+SUSPECT_S = 30.0
+LOST_S = 60.0
+
+Presence = Literal["new", "here", "suspect", "lost"]
+
+
+def presence(last_seen: float | None, quiet_until: float | None, *, now: float) -> Presence:
+    """Return how a board stands: `new` before its first word, `suspect` after 30 s of silence, `lost` after 60 s.
+
+    Args:
+        last_seen: Unix seconds of its last heartbeat.
+        quiet_until: Until when it has announced to be silent, since it times; None if it has not.
+        now: Unix seconds.
+    """
+    if last_seen is None:
+        return "new"
+    silent_s = now - max(last_seen, quiet_until or last_seen)
+    return "here" if silent_s <= SUSPECT_S else "suspect" if silent_s <= LOST_S else "lost"
