@@ -136,6 +136,6 @@ def test_what_could_not_be_had_is_said_in_the_jobs_events(monkeypatch):
     trained = SimpleNamespace(dataset=None)
     phase = FinalistPhase("job-1", parse_job({**JOB, "finalists": wish}), trained=trained, store=store, measurer=None)
     phase._finish(SimpleNamespace(finalist=finalist), CHEAP)
-    assert asked["finishing"].routing.risk == Risk(epsilon=0.01, delta=0.05)
+    assert asked["finishing"].bundle.routing.risk == Risk(epsilon=0.01, delta=0.05)
     assert ("routing", "c2: no operating point 'risk-0.01': 30 images certify no threshold") in store.events
     assert store.only.finalist
