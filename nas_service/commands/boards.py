@@ -199,7 +199,7 @@ def why_out(board: Json) -> str | None:
     name = board["name"]
     if board.get("mismatch"):
         return f"{name} gets no leases: {board['mismatch']}"
-    if standing(board) in ("suspect", "lost"):
+    if standing(board) == "lost":
         return (
             f"{name} is silent and gets no leases until it is heard again: on the board, see that `nas-edge run` runs "
             "and what `nas-edge doctor` says"
