@@ -160,7 +160,10 @@ class GaussianProcess:
         return np.asarray(found * self._spread + self._mean, dtype=np.float64)
 
     def deviation(self, x: Floats, *, given: Floats | None = None) -> Floats:
-        """Standard deviations (n, m) at features (n, f), once the outcomes at `given` (p, f) are known too."""
+        """Standard deviations (n, m) of what would be told at features (n, f), once `given` (p, f) are told too.
+
+        The noise counts: a network's result, once evaluated, stays as it is, so a lucky one is as good as any.
+        """
         known: dict[int, Floats] = {}
         for kernel in self._kernels:
             if id(kernel) not in known:
@@ -175,7 +178,7 @@ class GaussianProcess:
     def _variance(self, kernel: Kernel, x: Floats, given: Floats | None) -> Floats:
         factor = self._factors[id(kernel)]
         seen = solve_triangular(factor, kernel.between(self._x, x, self._centre), lower=True)
-        variance = kernel.own(x, self._centre) - (seen**2).sum(axis=0)
+        variance = kernel.own(x, self._centre) + kernel.noise - (seen**2).sum(axis=0)
         if given is not None and len(given):
             near = solve_triangular(factor, kernel.between(self._x, given, self._centre), lower=True)
             among = kernel.between(given, given, self._centre) - near.T @ near
