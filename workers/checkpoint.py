@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from nas_service.errors import InvalidRequestError
 from workers.supernet import Supernet
 
-VERSION = 2
+VERSION = 3
 MIN_BYTES = 8
 
 
@@ -32,7 +32,7 @@ class Checkpoint:
         step: Finished steps.
         rate_scale: Factor on the learning rate; halved by every rollback.
         rollbacks: Rollbacks so far.
-        best_loss: The least mean loss of an epoch so far, None before the first.
+        best_losses: The least mean of an epoch so far of each loss that tells a collapse, by name.
         config: The training configuration, as data.
         identity: What must be equal for the weights to fit: of a supernet, its space's name and hash and the data's
             shape.
@@ -48,7 +48,7 @@ class Checkpoint:
     step: int
     rate_scale: float = 1.0
     rollbacks: int = 0
-    best_loss: float | None = None
+    best_losses: dict[str, float] = field(default_factory=dict)
     config: dict[str, Any]
     identity: dict[str, Any]
     splits: dict[str, str]
@@ -79,6 +79,9 @@ class Checkpoint:
                 f"these {len(data)} bytes are no whole checkpoint ({type(error).__name__}: {error}); "
                 "fetch the file again, or go back to an earlier epoch"
             ) from None
+        if version == 2 and "best_loss" in meta:  # which watched one loss alone
+            best, version = meta.pop("best_loss"), VERSION
+            meta["best_losses"] = {} if best is None else {"loss": best}
         if version != VERSION or set(meta) != set(_META):
             raise InvalidRequestError(
                 f"the checkpoint has version {version!r} but this code reads {VERSION}; train again"
@@ -89,7 +92,7 @@ class Checkpoint:
         return cls(**meta, model=model, extra=extra, momentum=momentum, rng=rng)
 
 
-_META = ("epoch", "step", "rate_scale", "rollbacks", "best_loss", "config", "identity", "splits", "learner")
+_META = ("epoch", "step", "rate_scale", "rollbacks", "best_losses", "config", "identity", "splits", "learner")
 _TENSORS = ("model", "extra", "momentum")
 
 

@@ -61,7 +61,11 @@ class Learner(Protocol):
         ...
 
     def learn(self, batch: Batch, backward: Backward) -> dict[str, Tensor]:
-        """Run the model, hand every loss to `backward`, and return detached scalars; `loss` tells a collapse."""
+        """Run the model, hand every loss to `backward`, and return detached scalars by name.
+
+        `loss` tells a collapse, and so does `little` where it is there: both must be comparable with a guess's
+        cross-entropy.
+        """
         ...
 
     def finish_step(self) -> None:

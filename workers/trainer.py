@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,8 @@ from workers.train_config import TrainConfig, one_cycle
 
 QUICK_IMAGES = 1000
 QUICK_RECALIBRATION = 500
+TELLING = ("loss", "little")  # of the losses that a learner reports, those that tell a collapse
+WELL_BELOW = 0.8  # of a guess's cross-entropy: who was below it has learnt something
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +37,7 @@ class EpochReport:
     Attributes:
         epoch: Finished epochs, from 1.
         epochs: Epochs in all.
-        losses: Means over the epoch of what the learner reports; `loss` tells a collapse.
+        losses: Means over the epoch of what the learner reports; those in TELLING tell a collapse.
         seconds: Time of the epoch's steps.
         images_per_s: Training images per second; each may be seen by several networks of its step.
         learning_rate: Of the last step.
@@ -113,7 +115,7 @@ class Trainer:
         self.generator = torch.Generator().manual_seed(config.seed)
         self.step = self.epoch = self.rollbacks = 0
         self.rate_scale = 1.0
-        self.best_loss: float | None = None
+        self.best_losses: dict[str, float] = {}
         if config.compile:
             compile_module(learner.module)
 
@@ -135,11 +137,12 @@ class Trainer:
             started = time.perf_counter()
             losses = self._epoch()
             seconds = time.perf_counter() - started
-            if self._collapsed(losses["loss"]):
-                self._roll_back(last, losses["loss"])
+            if (collapse := self._collapse(losses)) is not None:
+                self._roll_back(last, collapse)
                 continue
             self.epoch += 1
-            self.best_loss = min(losses["loss"], self.best_loss or math.inf)
+            best = self.best_losses
+            self.best_losses = best | {n: min(losses[n], best.get(n, math.inf)) for n in TELLING if n in losses}
             last = self._checkpoint()
             checkpoint = last.to_bytes()
             self.team.check_equal(checkpoint, what=f"the checkpoint of epoch {self.epoch}")
@@ -237,15 +240,22 @@ class Trainer:
         seed = int(torch.randint(2**62, (), generator=self.generator))
         return torch.Generator().manual_seed(seed + self.team.rank)
 
-    def _collapsed(self, loss: float) -> bool:
-        """Whether the epoch's mean loss is no number, or is back at guessing after having been well below."""
+    def _collapse(self, losses: Mapping[str, float]) -> str | None:
+        """What went wrong in an epoch of these mean losses: no number, or guessing after having been well below."""
         guessing = math.log(self.learner.classes)
-        return not math.isfinite(loss) or (self.best_loss is not None and self.best_loss < 0.8 * guessing <= loss * 0.8)
+        for name in (name for name in TELLING if name in losses):
+            value, best = losses[name], self.best_losses.get(name, math.inf)
+            if not math.isfinite(value) or best < WELL_BELOW * guessing <= WELL_BELOW * value:
+                return f"the {'loss' if name == 'loss' else f'loss of the {name}'} was {value:.3g}"
+        tensors = (*self.learner.module.state_dict().values(), *self.learner.extras.state_dict().values())
+        if not all(bool(t.isfinite().all()) for t in tensors if t.is_floating_point()):
+            return "a weight was no number after the last step"  # losses are taken before their step
+        return None
 
-    def _roll_back(self, last: Checkpoint, loss: float) -> None:
+    def _roll_back(self, last: Checkpoint, collapse: str) -> None:
         if self.rollbacks >= self.config.rollbacks:
             raise TrainingCollapsedError(
-                f"the loss was {loss:.3g} in epoch {self.epoch + 1} after {self.rollbacks} rollbacks; lower "
+                f"{collapse} in epoch {self.epoch + 1} after {self.rollbacks} rollbacks; lower "
                 f"learning_rate (it was {self.config.learning_rate:g}) or clip_norm, and train again"
             )
         rollbacks, scale = self.rollbacks + 1, self.rate_scale / 2
@@ -268,7 +278,7 @@ class Trainer:
             step=self.step,
             rate_scale=self.rate_scale,
             rollbacks=self.rollbacks,
-            best_loss=self.best_loss,
+            best_losses=self.best_losses,
             config=self.config.to_dict(),
             identity=self.learner.identity(),
             splits=self.hashes,
@@ -302,10 +312,10 @@ class Trainer:
                 self.optimizer.state[parameter]["momentum_buffer"] = buffer
         self.generator.set_state(checkpoint.rng)
         self.step, self.epoch = checkpoint.step, checkpoint.epoch
-        self.rate_scale, self.rollbacks, self.best_loss = (
+        self.rate_scale, self.rollbacks, self.best_losses = (
             checkpoint.rate_scale,
             checkpoint.rollbacks,
-            checkpoint.best_loss,
+            checkpoint.best_losses,
         )
 
 

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
 
 from nas_service.errors import InvalidRequestError
 from nas_service.plan import COUPLINGS
 from workers import trainer
+from workers.checkpoint import Checkpoint, read_metadata
 from workers.data.splits import Splits
 from workers.errors import TrainingCollapsedError
 from workers.evaluation import EvaluationContext, EvaluationData, evaluate
@@ -158,6 +163,51 @@ def test_going_back_to_guessing_counts_as_collapse(micro, small, monkeypatch):
     monkeypatch.setattr(trainer.Trainer, "_epoch", lambda run: {"loss": next(losses)})
     with pytest.raises(TrainingCollapsedError, match=r"loss was 2.4 in epoch 2"):
         list(train(Supernet(micro), *small, replace(CONFIG, rollbacks=0)))
+
+
+def test_a_little_that_goes_back_to_guessing_counts_as_collapse(micro, small, monkeypatch):
+    losses = iter([{"loss": 0.5, "little": 0.9}, {"loss": 0.4, "little": 2.4}])
+    monkeypatch.setattr(trainer.Trainer, "_epoch", lambda run: next(losses))
+    with pytest.raises(TrainingCollapsedError, match=r"loss of the little was 2.4 in epoch 2"):
+        list(train(Supernet(micro), *small, replace(CONFIG, rollbacks=0)))
+
+
+def test_a_little_that_has_not_begun_to_learn_is_no_collapse(micro, small, monkeypatch):
+    losses = iter([{"loss": 0.5}, {"loss": 0.4, "little": 2.4}, {"loss": 0.4, "little": 1.4}])
+    honest = trainer.Trainer._epoch
+
+    def reported(run):
+        honest(run)
+        return next(losses)
+
+    monkeypatch.setattr(trainer.Trainer, "_epoch", reported)
+    assert [r.rollbacks for r in train(Supernet(micro), *small, replace(CONFIG, rollbacks=0))] == [0, 0, 0]
+
+
+def test_weights_that_break_in_an_epochs_last_step_are_rolled_back(micro, small, monkeypatch):
+    supernet, honest, calls = Supernet(micro), trainer.Trainer._epoch, []
+
+    def breaking_once(run):
+        losses = honest(run)
+        calls.append(losses["loss"])
+        if len(calls) == 2:
+            run.learner.module.heads["big"].data[0, 0] = float("nan")
+        return losses
+
+    monkeypatch.setattr(trainer.Trainer, "_epoch", breaking_once)
+    reports = list(train(supernet, *small, CONFIG))
+    assert [(r.epoch, r.rollbacks) for r in reports] == [(1, 0), (2, 1), (3, 1)]
+    assert all(math.isfinite(loss) for loss in calls)
+    assert all(torch.isfinite(p).all() for p in supernet.parameters())
+
+
+def test_a_checkpoint_that_watched_one_loss_is_still_read(micro, small):
+    report = list(train(Supernet(micro), *small, replace(CONFIG, epochs=1)))[-1]
+    meta = json.loads(read_metadata(report.checkpoint)["checkpoint"])
+    best = meta.pop("best_losses")["loss"]
+    earlier = json.dumps(meta | {"version": 2, "best_loss": best})
+    old = save_tensors(load_tensors(report.checkpoint), metadata={"checkpoint": earlier})
+    assert Checkpoint.from_bytes(old).best_losses == {"loss": best}
 
 
 def test_fine_tuning_moves_only_what_its_pair_uses(micro, small):

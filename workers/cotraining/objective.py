@@ -29,7 +29,7 @@ class PairTerms:
 
     Attributes:
         little: Of the little's branch, unweighted.
-        big: Of the escalated branch, unweighted, each image's focus included.
+        big: Of the escalated branch, unweighted and without focus, so that it compares with a guess's.
         total: What to minimise: both branches and every term, weighted.
         figures: Detached scalars of the terms that are on, by name, for the report.
     """
@@ -109,20 +109,20 @@ class PairObjective:
         """
         config, terms, truth = self.config, self.terms, truth_of(batch)
         log_odds = None if self.router is None else self.router(little)
-        focus = None
+        low = branch_loss(little, truth, teacher=lesson, weight=config.little_distillation, config=config)
+        high = plain = branch_loss(escalated, truth, teacher=teacher, weight=config.distillation, config=config)
         if terms.focus > 0 and log_odds is not None:
             focus = 1 + terms.focus * log_odds.detach().sigmoid()
-        low = branch_loss(little, truth, teacher=lesson, weight=config.little_distillation, config=config)
-        high = branch_loss(
-            escalated, truth, teacher=teacher, weight=config.distillation, config=config, importance=focus
-        )
+            high = branch_loss(
+                escalated, truth, teacher=teacher, weight=config.distillation, config=config, importance=focus
+            )
         beside, figures = self._beside(little, escalated, truth, log_odds=log_odds, cost=cost)
         branches = [
             loss if weight == 1 else weight * loss
             for loss, weight in ((low, terms.little), (high, terms.big))
             if weight > 0
         ]
-        return PairTerms(little=low, big=high, total=reduce(add, [*branches, *beside]), figures=figures)
+        return PairTerms(little=low, big=plain, total=reduce(add, [*branches, *beside]), figures=figures)
 
     def _beside(
         self, little: Tensor, escalated: Tensor, truth: Tensor, *, log_odds: Tensor | None, cost: PairCost | None
