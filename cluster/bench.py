@@ -98,6 +98,7 @@ def _fresh(request: BenchRequest) -> BenchConfig:
         train_fraction=1.0 if request.train_fraction is None else request.train_fraction,
         validation_images=preset.validation_images,
         train=hyperparameters(request.train),
+        note=request.note or "",
     )
 
 
@@ -113,6 +114,7 @@ def _continued(request: BenchRequest, earlier: BenchConfig) -> BenchConfig:
         "epochs": request.epochs,
         "train_fraction": request.train_fraction,
         "train": hyperparameters(request.train) if request.train else None,
+        "note": request.note,
     }
     dataset: dict[str, Any] = {"name": request.dataset, "root": request.root, "cache": request.cache}
     spec = replace(earlier.dataset, **{name: value for name, value in dataset.items() if value is not None})

@@ -27,6 +27,7 @@ class BenchRequest:
         cache: Where decoded images are kept.
         jobs: Cells that are trained at the same time; None: one for every core.
         train: Hyperparameters by name, as text.
+        note: Said under the tables' title.
         resume: Go on with the bench in the folder.
         dry_run: Only say what would be done.
         report_only: Train nothing; write results from the finished cells.
@@ -43,6 +44,7 @@ class BenchRequest:
     cache: str | None = None
     jobs: int | None = None
     train: dict[str, str] = field(default_factory=dict)
+    note: str | None = None
     resume: bool = False
     dry_run: bool = False
     report_only: bool = False

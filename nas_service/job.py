@@ -312,7 +312,15 @@ def _small_parts(spec: JobSpec) -> Iterator[Problem]:
 
 def _without_effect(spec: JobSpec) -> Iterator[Problem]:
     terms = spec.supernet.cotraining
-    if terms is None or not terms.gate:
+    if terms is None:
+        return
+    if spec.strategy and all(strategy.name == "gradient" for strategy in spec.strategy):
+        own = {"cost": "strategy.targets and strategy.cost", "phases": "phases of its own"}
+        for key, instead in own.items():
+            if getattr(terms, key):
+                message = f"does nothing with strategy 'gradient', which has {instead}; leave it out"
+                yield Problem(path=f"supernet.cotraining.{key}", message=message)
+    if not terms.gate:
         return
     if spec.finalists.fine_tune_epochs == 0 and (terms.phases is None or terms.phases.fine_tune == 0):
         yield Problem(

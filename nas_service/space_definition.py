@@ -113,14 +113,17 @@ class SpaceDefinition:
             self._check_slices("triangular", ("depths", "expansions"), less=0)
 
     def _check_slices(self, coupling: str, names: Sequence[str], *, less: int) -> None:
-        """Raise InvalidRequestError unless the little can always be smaller than the big, by `less` at least."""
+        """Raise InvalidRequestError unless every big has a little that is smaller, by `less` at least.
+
+        Every point of a space decodes, so the smallest choices must fit.
+        """
         for stage, (little, big) in enumerate(zip(self.little, self.big, strict=True)):
             for name in names:
                 if getattr(little, name)[0] > getattr(big, name)[0] - less:
                     raise InvalidRequestError(
                         f"stage {stage}: the little's smallest {name[:-1]} {getattr(little, name)[0]} exceeds the "
-                        f"big's {getattr(big, name)[0]}{f' less {less}' if less else ''}, so no {coupling} pair "
-                        f"exists; lower it or leave `{coupling}` out"
+                        f"big's {getattr(big, name)[0]}{f' less {less}' if less else ''}, so not every big has a "
+                        f"{coupling} little; lower it, raise the big's, or leave `{coupling}` out"
                     )
 
     def stages(self) -> Iterator[StageChoices]:

@@ -46,6 +46,7 @@ def _pairs(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> di
 @click.option("--root", type=click.Path(path_type=str), metavar="DIR", help="The data set's folder.")
 @click.option("--jobs", type=click.IntRange(1), help="Systems trained side by side; default: one for every core.")
 @click.option("--set", "train", multiple=True, callback=_pairs, metavar="KEY=VALUE", help="A training hyperparameter.")
+@click.option("--note", metavar="TEXT", help="Said under the tables' title, such as what is special about the data.")
 @click.option("--resume", is_flag=True, help="Go on with the bench in the folder; systems and seeds may be added.")
 @click.option("--dry-run", is_flag=True, help="Say what would be trained, and how long it would take.")
 @click.option("--report-only", is_flag=True, help="Train nothing; write the results of the finished systems.")

@@ -66,3 +66,14 @@ def test_terms_that_cannot_be_are_refused_by_path(terms, message):
 
 def test_a_gate_is_taken_where_finalists_are_fine_tuned():
     assert parse_job(with_terms({"gate": 0.1}, fine_tune_epochs=2)).finalists.fine_tune_epochs == 2
+
+
+@pytest.mark.parametrize(
+    ("terms", "path"), [({"cost": 1, "router": 1}, "cost"), ({"phases": {"warm_up": 0.1}, "router": 1}, "phases")]
+)
+def test_what_gradient_does_by_its_own_rules_is_refused_with_it_alone(terms, path):
+    job = with_terms(terms)
+    gradient, other = {"name": "gradient", "evaluations": 4}, {"name": "random", "evaluations": 4}
+    with pytest.raises(InvalidJobError, match=rf"supernet.cotraining.{path}: does nothing with strategy 'gradient'"):
+        parse_job({**job, "strategy": [gradient]})
+    assert parse_job({**job, "strategy": [gradient, other]}).supernet.cotraining is not None

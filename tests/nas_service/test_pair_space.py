@@ -124,7 +124,7 @@ def test_images_that_are_too_small_are_refused_with_the_side_that_is_needed(name
         ({"little_scales": (0.5,)}, "must ascend from 0.5 at least to 1 itself"),
         (
             {"little": MICRO.big, "big": MICRO.little},
-            "the little's smallest width 16 exceeds the big's 8, so no nested",
+            "the little's smallest width 16 exceeds the big's 8, so not every big has a nested little",
         ),
         (
             {"little": (replace(MICRO.little[0], kinds=("separabel",)), MICRO.little[1])},
@@ -132,7 +132,7 @@ def test_images_that_are_too_small_are_refused_with_the_side_that_is_needed(name
         ),
         (
             {"little": (replace(MICRO.little[0], expansions=(2,)), MICRO.little[1])},
-            "the little's smallest expansion 2 exceeds the big's 1, so no nested pair exists",
+            "the little's smallest expansion 2 exceeds the big's 1, so not every big has a nested little",
         ),
     ],
 )

@@ -28,6 +28,7 @@ class BenchConfig:
             since no architecture is chosen here. None keeps all.
         split_seed: Of the data splits, the same for all systems and seeds.
         train: Hyperparameters that differ from the preset's, by the names of `TrainConfig`.
+        note: Said under the tables' title, such as how the data differ from what their name promises.
         version: Of this format.
     """
 
@@ -40,6 +41,7 @@ class BenchConfig:
     validation_images: int | None = None
     split_seed: int = 0
     train: Mapping[str, Any] = field(default_factory=dict)
+    note: str = ""
     version: int = VERSION
 
     def __post_init__(self) -> None:
@@ -80,7 +82,7 @@ class BenchConfig:
         )
 
     def grown_from(self, earlier: BenchConfig) -> BenchConfig:
-        """Return this configuration with the earlier one's systems and seeds first.
+        """Return this configuration with the earlier one's systems and seeds first, and its note where this has none.
 
         Raises:
             ConflictError: anything else differs; where the data lie may.
@@ -93,9 +95,9 @@ class BenchConfig:
                 "with it, or give another folder"
             )
         merged = {key: tuple(dict.fromkeys((*getattr(earlier, key), *getattr(self, key)))) for key in GROWING}
-        return BenchConfig.from_dict({**self.to_dict(), **merged})
+        return BenchConfig.from_dict({**self.to_dict(), **merged, "note": self.note or earlier.note})
 
 
 def _comparable(config: BenchConfig) -> dict[str, Any]:
-    data = {key: value for key, value in config.to_dict().items() if key not in GROWING}
+    data = {key: value for key, value in config.to_dict().items() if key not in (*GROWING, "note")}
     return {**data, "dataset": config.dataset.name}

@@ -25,13 +25,25 @@ def document(
     """
     finished = {(row.system, row.seed) for row in rows}
     missing = [f"{system} s{seed}" for system, seed in cells if (system, seed) not in finished]
-    gaps = f"Not finished, so empty below: {', '.join(missing)}." if missing else "Every system asked for is finished."
+    gaps = (
+        f"Not trained, so without figures: {', '.join(missing)}." if missing else "All that was asked for is finished."
+    )
+    cells = _shown(cells, finished)
     routed = [r for r in rows if r.split == "test" and r.router in ("", chosen.get((r.system, r.seed), ""))]
     pairs = [cell for cell in cells if cell in chosen or cell not in finished]
     parts = [f"# {title}", *notes, gaps]
     for heading, text, table in _sections(rows, routed, cells=cells, pairs=pairs):
         parts += [f"## {heading}", text, table]
     return "\n\n".join(parts) + "\n"
+
+
+def _shown(cells: Sequence[Key], finished: set[Key]) -> list[Key]:
+    """Return the finished cells; of a system without any the first, so that what is missing has an empty row."""
+    shown: list[Key] = []
+    for system in dict.fromkeys(system for system, _ in cells):
+        own = [cell for cell in cells if cell[0] == system]
+        shown += [cell for cell in own if cell in finished] or own[:1]
+    return shown
 
 
 def _sections(

@@ -7,6 +7,7 @@ search trains two pairs; the budget counts what was really run.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from nas_service.errors import InvalidRequestError
 from nas_service.pair_space import PairSpace
@@ -49,6 +50,13 @@ class EvolvedPair(FixedPair):
         planned = (2 - FINE_TUNE) * (pair.little_macs + pair.tail_macs)
         macs = spent / images if spent else float(planned)
         return TrainingBudget(phases=(TrainingPhase(name=PAIR, forward_macs=macs, images=images),))
+
+    def found(self) -> dict[str, Any]:
+        """Return the genes of the pair that was found, and how every dimension moved on the way."""
+        if not self.learners:
+            return {}
+        learner = self.learners[-1]
+        return {"genes": learner.searches[0].found, "trajectory": learner.state()["trajectory"]}
 
     def finish(self, modules: Modules, dataset: Dataset, splits: Splits) -> Finished:
         """Return the outputs of the hardened pair, extracted and recalibrated."""

@@ -18,8 +18,9 @@ from workers.data.dataset import Dataset
 from workers.data.splits import Splits
 from workers.learner import Learner
 from workers.learners.sandwich import SandwichLearner
-from workers.protocol.budget import TrainingBudget, TrainingPhase
+from workers.protocol.budget import FORWARD_AND_BACKWARD, TrainingBudget, TrainingPhase
 from workers.supernet import Supernet
+from workers.train_config import TrainConfig
 
 PAIR = "pair"
 TERMS = CoTraining(system=0.5, router=1.0)
@@ -31,7 +32,19 @@ class FixedPair(FromSetting):
 
     def phases(self) -> tuple[Phase, ...]:
         """Return the one phase."""
-        return (Phase(name=PAIR, learner=self._learner, config=self.setting.config),)
+        return (Phase(name=PAIR, learner=self._learner, config=self.config),)
+
+    @property
+    def config(self) -> TrainConfig:
+        """Hyperparameters; where a moving average teaches, fewer epochs pay for its forward passes."""
+        config = self.setting.config
+        if not self._averages:
+            return config
+        return replace(config, epochs=max(1, config.epochs * FORWARD_AND_BACKWARD // (FORWARD_AND_BACKWARD + 1)))
+
+    @property
+    def _averages(self) -> bool:
+        return self.setting.config.cotraining.teacher == "average"
 
     def costs(self) -> ExitCosts:
         """Return the costs of the little, and of the little and the tail."""
@@ -44,12 +57,13 @@ class FixedPair(FromSetting):
         )
 
     def budget(self) -> TrainingBudget:
-        """Return the cost of both halves on every image."""
-        pair, config = self.setting.pair, self.setting.config
+        """Return the cost of both halves on every image, and of the average's forward passes where it teaches."""
+        pair, images = self.setting.pair, self.config.epochs * self.setting.images
         macs = float(pair.little_macs + pair.tail_macs)
-        return TrainingBudget(
-            phases=(TrainingPhase(name=PAIR, forward_macs=macs, images=config.epochs * self.setting.images),)
-        )
+        phases = (TrainingPhase(name=PAIR, forward_macs=macs, images=images),)
+        if self._averages:
+            phases += (TrainingPhase(name="teacher", forward_macs=macs, images=images, trained=False),)
+        return TrainingBudget(phases=phases)
 
     def finish(self, modules: Modules, dataset: Dataset, splits: Splits) -> Finished:
         """Return the outputs of the extracted, recalibrated pair."""
@@ -58,7 +72,7 @@ class FixedPair(FromSetting):
 
     def _learner(self, modules: Modules) -> Learner:
         supernet = Supernet(self.setting.space, seed=self.seed)
-        return SandwichLearner.over_pair(supernet, self.setting.pair, self.setting.config)
+        return SandwichLearner.over_pair(supernet, self.setting.pair, self.config)
 
 
 def make(setting: Setting) -> FixedPair:

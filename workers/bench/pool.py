@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,13 +30,14 @@ class CellPool:
     Attributes:
         root: The bench's folder.
         jobs: Cells at the same time.
-        cores: To run on, in turn.
+        cores: To run on; a cell gets the one that fewest cells, of this bench or another, are pinned to.
     """
 
     root: Path
     jobs: int
     cores: Sequence[int] = field(default_factory=lambda: sorted(os.sched_getaffinity(0)))
     _running: dict[int, tuple[CellId, subprocess.Popen[bytes]]] = field(default_factory=dict)
+    _cores: dict[int, int] = field(default_factory=dict)
 
     def train(self, cells: Sequence[CellId], *, watch: Watch) -> dict[CellId, str]:
         """Bring all cells to an end and return each one's state: done, failed or busy.
@@ -50,7 +52,7 @@ class CellPool:
                 for slot in range(self.jobs):
                     if slot not in self._running and waiting:
                         cell = waiting.pop(0)
-                        self._running[slot] = (cell, self._start(cell, self.cores[slot % len(self.cores)]))
+                        self._running[slot] = (cell, self._start(cell, self._core(slot)))
                 watch(frozenset(cell for cell, _ in self._running.values()))
                 time.sleep(POLL_S)
                 states.update(self._ended())
@@ -58,6 +60,14 @@ class CellPool:
             self._stop()
         watch(frozenset())
         return states
+
+    def _core(self, slot: int) -> int:
+        """The core for a cell in `slot`; of cells that have just started only this pool knows where they will be."""
+        own = {process.pid for _, process in self._running.values()}
+        taken = Counter(core for pid, core in pinned_cells().items() if pid not in own)
+        taken.update(core for other, core in self._cores.items() if other in self._running)
+        self._cores[slot] = min(self.cores, key=lambda core: taken[core])
+        return self._cores[slot]
 
     def _start(self, cell: CellId, core: int) -> subprocess.Popen[bytes]:
         folder = CellFolder(self.root, cell).path
@@ -103,3 +113,15 @@ class CellPool:
                 process.kill()
                 process.wait()
         self._running.clear()
+
+
+def pinned_cells(proc: Path = Path("/proc")) -> dict[int, int]:
+    """Return the core of every process on this machine that trains a cell and is pinned to one, by its id."""
+    found = {}
+    for path in proc.glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has ended, or is another user's
+            if b"workers.bench" in path.read_bytes().split(b"\0"):
+                cores = os.sched_getaffinity(int(path.parent.name))
+                if len(cores) == 1:
+                    found[int(path.parent.name)] = next(iter(cores))
+    return found

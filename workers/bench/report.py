@@ -50,6 +50,7 @@ def _notes(root: Path, config: BenchConfig, finished: Sequence[FinishedCell]) ->
     """Return what the figures were made from and with."""
     fraction = "" if config.train_fraction == 1 else f", {100 * config.train_fraction:g} % of the training images"
     notes = [f"Data set `{config.dataset.name}`{fraction}; {config.epochs} epochs at the base budget."]
+    notes += [config.note] if config.note else []
     path = root / "command.txt"
     if path.exists():
         notes.append(f"```\n{path.read_text().strip()}\n```")

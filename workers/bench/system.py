@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,6 +116,10 @@ class System(Protocol):
         """Return what all phases together cost to train."""
         ...
 
+    def found(self) -> dict[str, Any]:
+        """Return what training found beside weights, such as an architecture, JSON-able, for the record."""
+        ...
+
     def finish(self, modules: Modules, dataset: Dataset, splits: Splits) -> Finished:
         """Return a function from a split of OUTPUT_SPLITS to the outputs there.
 
@@ -165,6 +169,10 @@ class FromSetting:
     def seed(self) -> int:
         """Of all that is drawn."""
         return self.setting.seed
+
+    def found(self) -> dict[str, Any]:
+        """Return nothing."""
+        return {}
 
 
 MakeSystem = Callable[[Setting], System]

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from nas_service.errors import InvalidRequestError
 from nas_service.plan import PairPlan
+from workers.cotraining.terms import CoTraining
 
 MULTIPLIER_MAX = 100.0
 
@@ -46,6 +47,16 @@ class PairCost:
         """Return the MACs of `plan`; the reference is the worst case, little and tail."""
         little, tail = _macs(plan)
         return cls(little=float(little), tail=float(tail), reference=float(little + tail))
+
+
+def check_target(plan: PairPlan, terms: CoTraining) -> None:
+    """Raise InvalidRequestError if the cost term's target is below what the little of `plan` alone takes."""
+    worst = plan.little_macs + plan.tail_macs
+    if terms.cost > 0 and terms.cost_target * worst <= plan.little_macs:
+        raise InvalidRequestError(
+            f"cost_target {terms.cost_target:g} asks for {terms.cost_target * worst:.3g} of {worst:.3g} MACs, but the "
+            f"little alone takes {plan.little_macs:.3g}; set it above {plan.little_macs / worst:.2f}, or cost to 0"
+        )
 
 
 def expected_cost(escalation: Tensor, *, little: Cost, tail: Cost) -> Tensor:

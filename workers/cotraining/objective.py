@@ -52,6 +52,7 @@ class PairObjective:
     def __init__(self, config: TrainConfig, *, model: nn.Module, classes: int) -> None:
         self.config, self.terms = config, config.cotraining
         self.phase: Phase = self.terms.phases.at(0, config.epochs)
+        self.firmness = self.terms.phases.firmness(0, config.epochs)
         self.extras = nn.ModuleDict()
         self.router = EscalationRouter(classes, head=self.terms.router_head) if self.terms.routes else None
         self.constraint = CostConstraint(rate=self.terms.multiplier_rate) if self.terms.cost > 0 else None
@@ -64,7 +65,7 @@ class PairObjective:
 
     def start_epoch(self, epoch: int, epochs: int) -> None:
         """Enter the phase of epoch `epoch`, from 0, of `epochs`."""
-        self.phase = self.terms.phases.at(epoch, epochs)
+        self.phase, self.firmness = self.terms.phases.at(epoch, epochs), self.terms.phases.firmness(epoch, epochs)
 
     def finish_step(self, model: nn.Module) -> None:
         """Move the multiplier and the moving average, after the optimiser's step on `model`."""
@@ -112,7 +113,7 @@ class PairObjective:
         low = branch_loss(little, truth, teacher=lesson, weight=config.little_distillation, config=config)
         high = plain = branch_loss(escalated, truth, teacher=teacher, weight=config.distillation, config=config)
         if terms.focus > 0 and log_odds is not None:
-            focus = 1 + terms.focus * log_odds.detach().sigmoid()
+            focus = 1 + terms.focus * (self.firmness * log_odds.detach()).sigmoid()
             high = branch_loss(
                 escalated, truth, teacher=teacher, weight=config.distillation, config=config, importance=focus
             )
@@ -130,15 +131,16 @@ class PairObjective:
         """Return the weighted terms beside the branches, and their figures."""
         terms, parts, figures = self.terms, [], {}
         if log_odds is not None:
-            escalation = log_odds.sigmoid()
+            firm = log_odds if self.firmness == 1 else self.firmness * log_odds
+            escalation = firm.sigmoid()
             figures["escalation"] = escalation.detach().mean()
             values = {}
             if terms.system > 0:
-                values["system"] = system_loss(little, escalated, log_odds, truth)
+                values["system"] = system_loss(little, escalated, firm, truth)
             if terms.router > 0:
                 values["router"] = router_loss(log_odds, benefit(little, escalated, truth))
             if terms.rate > 0:
-                values["rate"] = rate_penalty(log_odds, target=terms.target_rate)
+                values["rate"] = rate_penalty(firm, target=terms.target_rate)
             parts += [getattr(terms, name) * value for name, value in values.items()]
             figures |= {name: value.detach() for name, value in values.items()}
             if self.constraint is not None and cost is not None:

@@ -16,6 +16,7 @@ Teacher = Literal["in_place", "average", "ensemble"]
 Divergence = Literal["kl", "alpha"]
 Head = Literal["logistic", "mlp"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
+FIRMEST = 8.0  # a log odds of 1, g = 0.73, is then 0.9997
 _CHOICES: dict[str, tuple[str, ...]] = {
     "teacher": get_args(Teacher),
     "divergence": get_args(Divergence),
@@ -33,7 +34,7 @@ class Phases:
     Attributes:
         warm_up: The big of the teaching pair learns alone.
         joint: Both halves learn, from all terms but the gate.
-        harden: As joint, while learners that evolve dimensions round them.
+        harden: As joint, while the router's escalation probability is sharpened to a decision.
         fine_tune: The architecture is frozen; the gate is on.
     """
 
@@ -56,6 +57,16 @@ class Phases:
             if epoch < round(end * epochs):
                 return name
         return next(name for name in reversed(PHASES) if getattr(self, name) > 0)
+
+    def firmness(self, epoch: int, epochs: int) -> float:
+        """Return what the router's log odds are multiplied by in epoch `epoch`: 1, then up to FIRMEST while hardening.
+
+        Geometric, so that every epoch sharpens alike; after `harden` it stays at FIRMEST, as deployed routers decide.
+        """
+        begin, end = (round(share * epochs) for share in (self.warm_up + self.joint, 1 - self.fine_tune))
+        if self.harden == 0 or end <= begin:
+            return 1.0
+        return float(FIRMEST ** min(1.0, max(0.0, (epoch + 1 - begin) / (end - begin))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

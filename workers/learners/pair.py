@@ -14,7 +14,7 @@ from edge_agent.records import stable_hash
 from nas_service.errors import InvalidRequestError
 from nas_service.plan import PairPlan
 from workers.bank import initial_weight
-from workers.cotraining.cost import PairCost
+from workers.cotraining.cost import PairCost, check_target
 from workers.cotraining.objective import PairObjective
 from workers.evaluation import EvaluationContext, Outputs, infer, recalibrate
 from workers.learner import Backward, Batch, PlainLearner
@@ -73,7 +73,7 @@ class PairLearner(PlainLearner):
                 "train it with SandwichLearner.over_pair"
             )
         self.cost = PairCost.of(plan)
-        _check_target(plan, config)
+        check_target(plan, config.cotraining)
         coupled = CoupledPair(pair)
         identity = {"name": f"pair-{plan.coupling}", "hash": stable_hash(asdict(plan))}
         super().__init__(coupled, classes=plan.little.classes, identity=identity)
@@ -146,12 +146,3 @@ def initial_pair(plan: PairPlan, *, seed: int, wirings: Mapping[str, Wiring] = W
                 module.weight.copy_(drawn * math.sqrt(1 / module.in_features))
                 nn.init.zeros_(module.bias)
     return pair
-
-
-def _check_target(plan: PairPlan, config: TrainConfig) -> None:
-    terms, worst = config.cotraining, plan.little_macs + plan.tail_macs
-    if terms.cost > 0 and terms.cost_target * worst <= plan.little_macs:
-        raise InvalidRequestError(
-            f"cost_target {terms.cost_target:g} asks for {terms.cost_target * worst:.3g} of {worst:.3g} MACs, but the "
-            f"little alone takes {plan.little_macs:.3g}; set it above {plan.little_macs / worst:.2f}, or cost to 0"
-        )

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nas_service.plan import PairPlan
 from workers.checkpoint import space_identity
-from workers.cotraining.cost import PairCost
+from workers.cotraining.cost import PairCost, check_target
 from workers.cotraining.objective import PairObjective, PairTerms
 from workers.evaluation import EvaluationContext, evaluate
 from workers.learner import Backward, Batch, PlainLearner
@@ -41,15 +41,18 @@ class SandwichLearner(PlainLearner):
 
     @classmethod
     def over_space(cls, supernet: Supernet, config: TrainConfig) -> SandwichLearner:
-        """Return the learner of all pairs of the supernet's space."""
+        """Return the learner of all pairs; InvalidRequestError for a cost target that the largest cannot meet."""
         sampler = Sandwich(supernet.space, random_pairs=config.random_pairs)
         coupling = supernet.space.definition.couplings[0]
         watched = {"largest_": sampler.largest[coupling], "smallest_": sampler.smallest[coupling]}
+        for largest in sampler.largest.values():
+            check_target(largest, config.cotraining)
         return cls(supernet, sampler, config, watched=watched)
 
     @classmethod
     def over_pair(cls, supernet: Supernet, plan: PairPlan, config: TrainConfig) -> SandwichLearner:
-        """Return the learner of one pair; weights that both halves slice stay shared."""
+        """Return the learner of one pair; weights that both halves slice stay shared. Errors as in `over_space`."""
+        check_target(plan, config.cotraining)
         return cls(supernet, FixedPair(plan), config, watched={"": plan})
 
     def start_epoch(self, epoch: int, epochs: int) -> None:

@@ -35,6 +35,9 @@ class Telltale:
     def budget(self):
         return TrainingBudget(phases=())
 
+    def found(self):
+        return {"telltale": True}
+
     def finish(self, modules, dataset, splits):
         brightness = float(dataset.test_images.float().mean())
 

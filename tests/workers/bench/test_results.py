@@ -52,7 +52,8 @@ def test_results_are_recomputed_to_the_same_bytes(bench):
 
 def test_what_is_not_finished_is_named_and_its_cells_are_empty(bench):
     text = (bench[0] / "tables.md").read_text()
-    assert "empty below: branchy2 s1, static-little s1, static-mid2 s1, static-big s1, missing s0, missing s1." in text
+    missing = "branchy2 s1, static-little s1, static-mid2 s1, static-big s1, missing s0, missing s1"
+    assert f"without figures: {missing}." in text
     accuracy = text.split("## Exits")[0]
     assert "| missing s0 |  |  |" in accuracy
 

@@ -120,6 +120,19 @@ def test_the_multiplier_weighs_the_cost_and_rises_after_a_step_over_the_target()
     torch.testing.assert_close(second.total - first.total, torch.tensor(2.0 * 0.025 * 0.25))
 
 
+def test_hardening_turns_what_is_weighed_into_what_is_decided():
+    terms = {"router": 1.0, "system": 1.0, "phases": Phases(joint=0.5, harden=0.5)}
+    one = objective(**terms)
+    nn.init.constant_(one.router.learned.body.bias, 1.0)  # the weights of the head are 0: one g for all
+    joint = losses(one)
+    one.start_epoch(9, 10)
+    hard = losses(one)
+    assert float(joint.figures["escalation"]) == pytest.approx(0.731, abs=1e-3)
+    assert float(hard.figures["escalation"]) == pytest.approx(1.0, abs=1e-3)
+    torch.testing.assert_close(hard.figures["system"], F.cross_entropy(BIG, LABELS), atol=2e-3, rtol=0)
+    torch.testing.assert_close(hard.figures["router"], joint.figures["router"])
+
+
 def test_the_gate_waits_for_fine_tuning():
     one = objective(gate=0.5, phases=Phases(joint=0.5, fine_tune=0.5))
     assert "gate" not in losses(one).figures

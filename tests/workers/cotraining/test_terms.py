@@ -65,6 +65,13 @@ def test_no_epoch_is_without_a_phase_and_none_goes_back(epochs):
     assert seen == sorted(seen)
 
 
+def test_hardening_sharpens_epoch_by_epoch_and_stays_sharp():
+    phases = Phases(warm_up=0.2, joint=0.3, harden=0.3, fine_tune=0.2)
+    firmness = [phases.firmness(epoch, 10) for epoch in range(10)]
+    assert firmness == pytest.approx([1] * 5 + [2, 4, 8] + [8] * 2)
+    assert {Phases(joint=0.5, fine_tune=0.5).firmness(epoch, 10) for epoch in range(10)} == {1.0}
+
+
 def test_without_phases_everything_is_joint():
     assert {Phases().at(epoch, 5) for epoch in range(5)} == {"joint"}
 

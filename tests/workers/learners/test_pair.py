@@ -154,6 +154,16 @@ def test_a_pair_learns_the_digits_and_its_router_tells_what_escalation_mends(mic
 
 
 @pytest.mark.slow
+def test_a_supernet_refuses_a_cost_target_that_its_largest_pair_cannot_meet(micro):
+    config = replace(PLAIN, cotraining=CoTraining(router=1.0, cost=1.0, cost_target=0.05))
+    for make in (
+        lambda: SandwichLearner.over_space(Supernet(micro), config),
+        lambda: SandwichLearner.over_pair(Supernet(micro), micro.plan(micro.extreme("stem", largest=True)), config),
+    ):
+        with pytest.raises(InvalidRequestError, match=r"cost_target 0.05 asks for"):
+            make()
+
+
 def test_a_lower_cost_target_gives_a_pair_that_escalates_less(micro, digits):
     splits, shares = Splits.of(digits, seed=0, train_fraction=0.3), []
     for target in (0.9, 0.3):
