@@ -9,8 +9,8 @@ co-training budget pays for, at most the base number; the search is counted apar
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import cast
+from dataclasses import asdict, dataclass, field
+from typing import Any, cast
 
 import torch
 
@@ -74,6 +74,10 @@ class SearchedCascade(CascadeSystem):
             context = EvaluationContext(EvaluationData.of(dataset, splits))
             self.found.update({half: self._search(supernet, half, context) for half in (LITTLE, BIG)})
         return self.found
+
+    def findings(self) -> dict[str, Any]:
+        """Return both halves that were found, layer by layer."""
+        return {half: [asdict(record) for record in plan.layers()] for half, plan in self.found.items()}
 
     def phases(self) -> tuple[Phase, ...]:
         """Return the supernet's phase and those of the nets."""

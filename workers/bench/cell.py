@@ -139,7 +139,7 @@ class Cell:
             "cpu_hours": sum(line["cpu_seconds"] for line in log) / 3600,
             "wall_hours": sum(line["seconds"] for line in log) / 3600,
             "rollbacks": sum({line["phase"]: line["rollbacks"] for line in log}.values()),
-            "found": self.system.found(),
+            "findings": self.system.findings(),
             "splits": self.workload.splits.hashes,
             "images": {name: len(getattr(self.workload.splits, name)) for name in self.workload.splits.hashes},
             "made_with": surroundings(),

@@ -51,7 +51,7 @@ class EvolvedPair(FixedPair):
         macs = spent / images if spent else float(planned)
         return TrainingBudget(phases=(TrainingPhase(name=PAIR, forward_macs=macs, images=images),))
 
-    def found(self) -> dict[str, Any]:
+    def findings(self) -> dict[str, Any]:
         """Return the genes of the pair that was found, and how every dimension moved on the way."""
         if not self.learners:
             return {}

@@ -60,10 +60,10 @@ class FixedPair(FromSetting):
         """Return the cost of both halves on every image, and of the average's forward passes where it teaches."""
         pair, images = self.setting.pair, self.config.epochs * self.setting.images
         macs = float(pair.little_macs + pair.tail_macs)
-        phases = (TrainingPhase(name=PAIR, forward_macs=macs, images=images),)
+        phases = [TrainingPhase(name=PAIR, forward_macs=macs, images=images)]
         if self._averages:
-            phases += (TrainingPhase(name="teacher", forward_macs=macs, images=images, trained=False),)
-        return TrainingBudget(phases=phases)
+            phases.append(TrainingPhase(name="teacher", forward_macs=macs, images=images, trained=False))
+        return TrainingBudget(phases=tuple(phases))
 
     def finish(self, modules: Modules, dataset: Dataset, splits: Splits) -> Finished:
         """Return the outputs of the extracted, recalibrated pair."""

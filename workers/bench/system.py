@@ -116,7 +116,7 @@ class System(Protocol):
         """Return what all phases together cost to train."""
         ...
 
-    def found(self) -> dict[str, Any]:
+    def findings(self) -> dict[str, Any]:
         """Return what training found beside weights, such as an architecture, JSON-able, for the record."""
         ...
 
@@ -170,7 +170,7 @@ class FromSetting:
         """Of all that is drawn."""
         return self.setting.seed
 
-    def found(self) -> dict[str, Any]:
+    def findings(self) -> dict[str, Any]:
         """Return nothing."""
         return {}
 

@@ -35,7 +35,7 @@ class Telltale:
     def budget(self):
         return TrainingBudget(phases=())
 
-    def found(self):
+    def findings(self):
         return {"telltale": True}
 
     def finish(self, modules, dataset, splits):

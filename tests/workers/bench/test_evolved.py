@@ -34,6 +34,6 @@ def test_the_pair_that_was_found_is_priced_scored_and_found_again_after_a_restar
     assert not list(Trainer(resumed, dataset, splits, phase.config).epochs(last.checkpoint))
     assert again.costs() == found
     assert again.budget() == system.budget()
-    found = json.loads(json.dumps(system.found()))
+    found = json.loads(json.dumps(system.findings()))
     assert micro.plan(found["genes"]).little_macs == system.costs().macs[0]
     assert [step["epoch"] for step in found["trajectory"]["steps"]] == list(range(CONFIG.epochs + 1))
