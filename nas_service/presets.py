@@ -23,7 +23,8 @@ MICRO = SpaceDefinition(
     couplings=COUPLINGS,
 )
 
-# For 32×32 colour images on microcontroller-class boards: big of 2–4 M MACs, pairs up to 100 k parameters.
+# For 32×32 colour images on microcontroller-class boards: the largest bigs have 2–4 M MACs. Some pairs exceed 100 k
+# parameters; who needs that bound sets the constraint `params: 100000`.
 TINY = SpaceDefinition(
     name="tiny",
     stem_widths=(16, 24),

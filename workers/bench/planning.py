@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas_service.bench import CellView
+from nas_service.errors import InvalidRequestError
 from workers.bench.config import BenchConfig
 from workers.bench.folder import CellFolder, CellId
 from workers.bench.registry import check_system, make_system
@@ -43,7 +44,12 @@ def plan_cells(workload: Workload) -> tuple[CellPlan, ...]:
 
 
 def _plan(workload: Workload, cell: CellId) -> CellPlan:
-    system = make_system(workload.setting(cell))
+    try:
+        system = make_system(workload.setting(cell))
+    except InvalidRequestError as error:
+        raise InvalidRequestError(
+            f"system {cell.system!r} does not fit: {error}; or leave it out of --systems"
+        ) from None
     budget, costs = system.budget(), system.costs()
     return CellPlan(
         cell=cell,

@@ -56,13 +56,15 @@ def test_a_resumed_run_ends_with_the_same_bits(runs, small, name, stop):
     assert rest[-1].checkpoint == reports[-1].checkpoint
 
 
-@pytest.mark.parametrize(("name", "other"), [("gradient", "coevolve"), ("coevolve", "shrinking")])
+@pytest.mark.parametrize(
+    ("name", "other"), [("gradient", "coevolve"), ("coevolve", "shrinking"), ("shrinking", "gradient")]
+)
 def test_a_checkpoint_of_another_way_to_evolve_is_refused(runs, small, name, other):
     with pytest.raises(InvalidRequestError, match=r"remembers no \w+: its dimensions evolved in another way"):
         run(micro_of("nested"), small, EVOLUTIONS[name], resume=runs[other][1][0].checkpoint)
 
 
-@pytest.mark.parametrize("name", ["gradient", "coevolve"])
+@pytest.mark.parametrize("name", ["gradient", "coevolve", "shrinking"])
 def test_the_trajectory_has_a_step_for_every_epoch_from_the_first_distribution_on(runs, name):
     learner, _ = runs[name]
     trajectory = Trajectory.from_dict(learner.state()["trajectory"])
@@ -70,6 +72,14 @@ def test_the_trajectory_has_a_step_for_every_epoch_from_the_first_distribution_o
     for step in trajectory.steps:
         for one in step.evolving.values():
             assert all(sum(p) == pytest.approx(1, abs=1e-3) for p in one.probabilities.values())
+
+
+def test_shrinking_is_drawn_as_choices_that_open(runs):
+    steps = runs["shrinking"][0].past.steps
+    largest = [step.evolving["sampled"].probabilities["big1_width"][-1] for step in steps]
+    assert largest[1] == 1.0  # the largest pairs are trained alone at first
+    assert largest == sorted(largest, reverse=True)
+    assert largest[-1] < 1
 
 
 def test_masks_move_in_the_search_alone_and_are_hard_after_it(runs):
