@@ -47,9 +47,7 @@ def _plan(workload: Workload, cell: CellId) -> CellPlan:
     try:
         system = make_system(workload.setting(cell))
     except InvalidRequestError as error:
-        raise InvalidRequestError(
-            f"system {cell.system!r} does not fit: {error}; or leave it out of --systems"
-        ) from None
+        raise InvalidRequestError(f"system {cell.system!r}: {error}; or leave it out of --systems") from None
     budget, costs = system.budget(), system.costs()
     return CellPlan(
         cell=cell,
