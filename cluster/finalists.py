@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -11,7 +13,7 @@ import ray
 
 from cluster.evaluator import HALVES
 from cluster.finalist_measuring import FinalistMeasuring, Keys
-from cluster.training_phase import StopRequestedError, Trained, answer_of, device, tuning_config
+from cluster.training_phase import CHECKPOINT, StopRequestedError, Trained, answer_of, device, tuning_config
 from nas_service.bundle_costs import with_costs
 from nas_service.candidate import Candidate, CandidateStatus
 from nas_service.front import adaptive_reference, hypervolume
@@ -19,12 +21,15 @@ from nas_service.job import Finalists, JobSpec
 from nas_service.store import Store
 from nas_service.store.job_record import Progress
 from nas_service.tune.ports import Measurer
+from nas_service.whole_file import write_whole
 from workers.actors import EvaluatorActor
 from workers.bundle import BundleOptions
+from workers.errors import TrainingCollapsedError
 from workers.evaluator import FinalistReport, Finishing
 from workers.quantize.choice import Int8Config
 from workers.quantize.qat import QatConfig
 from workers.routing.choice import Risk, RoutingOptions
+from workers.trainer import EpochReport
 
 
 def choose_finalists(candidates: Sequence[Candidate], *, objectives: Sequence[str], count: int) -> list[Candidate]:
@@ -78,16 +83,16 @@ class FinalistPhase:
     """Finishes candidates one by one; one that is bundled already, from before a kill, is left as it is."""
 
     def __init__(
-        self, job_id: str, spec: JobSpec, *, trained: Trained, store: Store, measurer: Measurer | None
+        self, job_id: str, spec: JobSpec, *, trained: Trained, store: Store, work: Path, measurer: Measurer | None
     ) -> None:
-        self._job_id, self._spec, self._trained, self._store = job_id, spec, trained, store
+        self._job_id, self._spec, self._trained, self._store, self._work = job_id, spec, trained, store, work
         self._measuring = FinalistMeasuring(job_id, spec, store=store, measurer=measurer)
 
     def run(self) -> None:
         """Choose, finish and bundle the finalists.
 
         Raises:
-            StopRequestedError: between two finalists, if the user asked for it.
+            StopRequestedError: between two finalists or two epochs of one, if the user asked for it.
         """
         spec = self._spec
         chosen = choose_finalists(
@@ -111,7 +116,7 @@ class FinalistPhase:
             for number, candidate in enumerate(chosen):
                 self._progress(number, len(chosen), f"bundling {candidate.id}")
                 if candidate in open_ones:
-                    self._finish(actor, candidate)
+                    self._finish(actor, candidate, show=partial(self._progress, number, len(chosen)))
                 if self._store.jobs.stop_requested(self._job_id):
                     raise StopRequestedError(f"stopped after {number + 1} of {len(chosen)} finalists")
             self._progress(len(chosen), len(chosen), "")
@@ -121,9 +126,15 @@ class FinalistPhase:
     def _progress(self, done: int, total: int, detail: str) -> None:
         self._store.jobs.set_progress(self._job_id, Progress(phase="finishing", done=done, total=total, detail=detail))
 
-    def _finish(self, actor: Any, candidate: Candidate) -> None:
+    def _finish(self, actor: Any, candidate: Candidate, *, show: Callable[[str], None]) -> None:
         keys = self._measuring.halves(candidate, export=lambda: self._graphs(actor, candidate))
-        report = self._report(actor, candidate, keys)
+        last = self._work / f"finalist-{candidate.id}-{CHECKPOINT}"
+        try:
+            tuned = self._tuned(actor, candidate, last, show=show)
+        except TrainingCollapsedError as error:
+            self._note("failed", f"{candidate.id} was not bundled: {error}")
+            return
+        report = self._report(actor, candidate, keys, tuned=tuned)
         if report.status != "ok" or report.bundle is None:
             self._note("failed", f"{candidate.id} was not bundled: {report.error}")
             return
@@ -135,12 +146,36 @@ class FinalistPhase:
             for board_class, named in whole.items():
                 keys.setdefault(board_class, {}).update({f"pair-{name}": key for name, key in named.items()})
         self._keep(candidate, report, bundle=bundle, manifest=manifest, keys=keys)
+        last.unlink(missing_ok=True)
+
+    def _tuned(self, actor: Any, candidate: Candidate, last: Path, *, show: Callable[[str], None]) -> bytes | None:
+        """Fine-tune from the checkpoint `last` on, if it is there, and keep it up to date; None without fine-tuning."""
+        spec, tuning = self._spec, tuning_config(self._spec)
+        if tuning is None:
+            return None
+        checkpoint = last.read_bytes() if last.exists() else None
+        reports = actor.fine_tuning.remote(
+            candidate.architecture,
+            dataset=self._trained.dataset,
+            tuning=tuning,
+            seed=spec.seed,
+            train_fraction=spec.supernet.train_fraction,
+            resume=checkpoint,
+        )
+        for reference in reports:
+            report: EpochReport = answer_of(reference)
+            checkpoint = report.checkpoint
+            write_whole(last, checkpoint, mode=0o600, folder_mode=0o700)
+            show(f"fine-tuning {candidate.id}, epoch {report.epoch} of {report.epochs}")
+            if self._store.jobs.stop_requested(self._job_id):
+                raise StopRequestedError(f"stopped after epoch {report.epoch} of {report.epochs} of {candidate.id}")
+        return checkpoint
 
     def _graphs(self, actor: Any, candidate: Candidate) -> dict[str, bytes]:
         report = answer_of(actor.evaluate.remote(candidate.architecture, router=self._spec.router, export=HALVES))
         return dict(report.models)
 
-    def _report(self, actor: Any, candidate: Candidate, keys: Keys) -> FinalistReport:
+    def _report(self, actor: Any, candidate: Candidate, keys: Keys, *, tuned: bytes | None) -> FinalistReport:
         spec = self._spec
         return cast(
             FinalistReport,
@@ -162,6 +197,7 @@ class FinalistPhase:
                         "supernet_sha256": self._store.jobs.get(self._job_id).artefacts.get("supernet"),
                         "measurements": keys,
                     },
+                    tuned=tuned,
                 )
             ),
         )

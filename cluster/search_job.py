@@ -78,7 +78,7 @@ class SearchJob(TrainJob):
         for index in range(len(job.spec.strategy)):
             self._search(index, trained, measurer)
         job.enter(JobState.FINISHING)
-        FinalistPhase(job.job_id, job.spec, trained=trained, store=job.store, measurer=measurer).run()
+        FinalistPhase(job.job_id, job.spec, trained=trained, store=job.store, work=job.work, measurer=measurer).run()
         AuditPhase(job, trained).run()
 
     def _search(self, index: int, trained: Trained, measurer: GatewayMeasurer | None) -> None:

@@ -287,17 +287,37 @@ class EvaluatorActor:
         train_fraction: float = 1.0,
         costs: Mapping[str, tuple[float, float]] | None = None,
         provenance: Mapping[str, Any] | None = None,
+        tuned: bytes | None = None,
     ) -> FinalistReport:
         """Return the finished candidate and its bundle; a failure is a report too, but a missing data set raises."""
-        if self._loaded is None or self._loaded[0] != dataset:
-            self._loaded = dataset, load(dataset)
-        splits = Splits.of(self._loaded[1], seed=seed, train_fraction=train_fraction)
+        images, splits = self._split(dataset, seed=seed, train_fraction=train_fraction)
         return self._core.finalist(
             architecture,
             candidate=candidate,
-            dataset=self._loaded[1],
+            dataset=images,
             splits=splits,
             finishing=finishing,
             costs=costs,
             provenance=provenance,
+            tuned=tuned,
         )
+
+    @ray.method(num_returns="streaming")
+    def fine_tuning(
+        self,
+        architecture: Mapping[str, Any],
+        *,
+        dataset: DatasetSpec,
+        tuning: TrainConfig,
+        seed: int = 0,
+        train_fraction: float = 1.0,
+        resume: bytes | None = None,
+    ) -> Iterator[EpochReport]:
+        """Fine-tune one candidate and stream a report, with its checkpoint, after every epoch; errors as in `train`."""
+        images, splits = self._split(dataset, seed=seed, train_fraction=train_fraction)
+        yield from self._core.fine_tuning(architecture, dataset=images, splits=splits, tuning=tuning, resume=resume)
+
+    def _split(self, dataset: DatasetSpec, *, seed: int, train_fraction: float) -> tuple[Dataset, Splits]:
+        if self._loaded is None or self._loaded[0] != dataset:
+            self._loaded = dataset, load(dataset)
+        return self._loaded[1], Splits.of(self._loaded[1], seed=seed, train_fraction=train_fraction)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -25,6 +25,7 @@ from workers.export import export_big, export_little
 from workers.network import Pair
 from workers.supernet import Supernet
 from workers.train_config import TrainConfig
+from workers.trainer import EpochReport
 from workers.training import fine_tune
 
 Half = Literal["little", "big"]
@@ -181,6 +182,7 @@ class EvaluatorCore:
         finishing: Finishing,
         costs: Mapping[str, tuple[float, float]] | None = None,
         provenance: Mapping[str, Any] | None = None,
+        tuned: bytes | None = None,
     ) -> FinalistReport:
         """Fine-tune one candidate if told to, choose its thresholds, and return its bundle; it never raises.
 
@@ -192,11 +194,12 @@ class EvaluatorCore:
             finishing: How it is finished.
             costs: Measured costs by objective: the little's, and what the tail adds.
             provenance: What else the bundle says of its origin.
+            tuned: The last checkpoint of `fine_tuning`; what it lacks of the fine-tuning is done here.
         """
         started = time.perf_counter()
         try:
             tuning = finishing.tuning
-            pair = self._finished(architecture, dataset, splits, tuning)
+            pair = self._finished(architecture, dataset, splits, tuning, resume=tuned)
             tuned = time.perf_counter()
             origin = {**(provenance or {}), "fine_tune": None if tuning is None else tuning.to_dict()}
             bundle = build_bundle(
@@ -224,13 +227,32 @@ class EvaluatorCore:
             seconds={"fine_tune": tuned - started, "bundle": finished - tuned, "total": finished - started},
         )
 
+    def fine_tuning(
+        self,
+        architecture: Mapping[str, Any],
+        *,
+        dataset: Dataset,
+        splits: Splits,
+        tuning: TrainConfig,
+        resume: bytes | None = None,
+    ) -> Iterator[EpochReport]:
+        """Fine-tune a copy of the supernet on one pair and yield after every epoch, as `workers.training.fine_tune`."""
+        plan, supernet = self.space.plan(architecture), copy.deepcopy(self._supernet)
+        yield from fine_tune(supernet, plan, dataset, splits, tuning, resume=resume, device=self._device)
+
     def _finished(
-        self, architecture: Mapping[str, Any], dataset: Dataset, splits: Splits, tuning: TrainConfig | None
+        self,
+        architecture: Mapping[str, Any],
+        dataset: Dataset,
+        splits: Splits,
+        tuning: TrainConfig | None,
+        *,
+        resume: bytes | None,
     ) -> Pair:
         plan, supernet = self.space.plan(architecture), self._supernet
         if tuning is not None:
             supernet = copy.deepcopy(supernet)
-            for _ in fine_tune(supernet, plan, dataset, splits, tuning, device=self._device):
+            for _ in fine_tune(supernet, plan, dataset, splits, tuning, resume=resume, device=self._device):
                 pass
         pair = supernet.extract(plan)
         recalibrate(pair, self._context.recalibration)

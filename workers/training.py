@@ -43,14 +43,30 @@ def train(
 
 
 def fine_tune(
-    supernet: Supernet, plan: PairPlan, dataset: Dataset, splits: Splits, config: TrainConfig, *, device: str = "cpu"
+    supernet: Supernet,
+    plan: PairPlan,
+    dataset: Dataset,
+    splits: Splits,
+    config: TrainConfig,
+    *,
+    resume: bytes | None = None,
+    device: str = "cpu",
 ) -> Iterator[EpochReport]:
     """Train the one pair `plan` inside `supernet`, in place, from the weights it has; yield after every epoch.
 
     Weights that both halves slice stay shared. Give a copy of the supernet if other pairs are still needed.
 
+    Args:
+        supernet: Trained in place.
+        plan: The pair.
+        dataset: Images and labels.
+        splits: Of the data set.
+        config: Hyperparameters.
+        resume: A checkpoint of this fine-tuning to go on from; a finished one gives its weights and nothing to do.
+        device: Where to train.
+
     Raises:
         TrainingCollapsedError: as in `train`.
     """
     learner = SandwichLearner.over_pair(supernet, plan, config)
-    yield from Trainer(learner, dataset, splits, config, device=device).epochs()
+    yield from Trainer(learner, dataset, splits, config, device=device).epochs(resume)

@@ -87,7 +87,14 @@ def actor() -> tuple[Any, dict[str, Any]]:
     core = EvaluatorCore(PRESETS["micro"], checkpoint=last.checkpoint, data=EvaluationData.of(dataset, splits))
 
     def finalist(
-        architecture: dict[str, Any], *, candidate: str, finishing: Any, costs: Any, provenance: Any, **_: Any
+        architecture: dict[str, Any],
+        *,
+        candidate: str,
+        finishing: Any,
+        costs: Any,
+        provenance: Any,
+        tuned: Any,
+        **_: Any,
     ):
         return core.finalist(
             architecture,
@@ -97,6 +104,7 @@ def actor() -> tuple[Any, dict[str, Any]]:
             finishing=finishing,
             costs=costs,
             provenance=provenance,
+            tuned=tuned,
         )
 
     return SimpleNamespace(finalist=SimpleNamespace(remote=finalist)), core.space.extreme("stem", largest=False)
@@ -121,9 +129,10 @@ def test_a_real_board_prices_every_operating_point_of_a_finalists_bundle(
         spec,
         trained=SimpleNamespace(dataset=None),  # type: ignore[arg-type]
         store=store,  # type: ignore[arg-type]
+        work=tmp_path,
         measurer=GatewayMeasurer(running),  # type: ignore[arg-type]
     )
-    phase._finish(evaluator, candidate)
+    phase._finish(evaluator, candidate, show=print)
 
     assert [kind for kind, _ in store.events if kind in ("failed", "measurement")] == []
     key = store.only.final["measurements"]["quick"]["pair-fp32"]

@@ -112,6 +112,9 @@ class FakeStore:
     def append_event(self, _, kind, message, data=None) -> None:
         self.events.append((kind, message))
 
+    def stop_requested(self, _) -> bool:
+        return False
+
     def states(self, keys) -> dict:
         return {}
 
@@ -122,7 +125,41 @@ class FakeStore:
         self.only = candidate
 
 
-def test_what_could_not_be_had_is_said_in_the_jobs_events(monkeypatch):
+def test_fine_tuning_that_was_cut_off_goes_on_after_its_last_whole_epoch(monkeypatch, tmp_path):
+    """The driver dies in epoch 3 of 4; the next one asks for what follows the checkpoint of epoch 2."""
+    asked: list[tuple[str, bytes | None]] = []
+
+    def fine_tuning(architecture, *, resume, **_):
+        asked.append(("tune", resume))
+        for epoch in range(1 if resume is None else 3, 5):
+            if resume is None and epoch == 3:
+                raise ConnectionError("the driver's machine lost power")
+            yield SimpleNamespace(epoch=epoch, epochs=4, checkpoint=b"epoch %d" % epoch)
+
+    def finalist(architecture, *, tuned, **_):
+        asked.append(("bundle", tuned))
+        return FinalistReport(status="failed", error="enough")
+
+    actor = SimpleNamespace(fine_tuning=SimpleNamespace(remote=fine_tuning), finalist=SimpleNamespace(remote=finalist))
+    monkeypatch.setattr("cluster.finalists.answer_of", lambda reference: reference)
+    store = FakeStore(CHEAP)
+    phase = FinalistPhase(
+        "job-1",
+        parse_job({**JOB, "finalists": {"fine_tune_epochs": 4}}),
+        trained=SimpleNamespace(dataset=None),
+        store=store,
+        work=tmp_path,
+        measurer=None,
+    )
+    shown: list[str] = []
+    with pytest.raises(ConnectionError):
+        phase._finish(actor, CHEAP, show=shown.append)
+    phase._finish(actor, CHEAP, show=shown.append)
+    assert asked == [("tune", None), ("tune", b"epoch 2"), ("bundle", b"epoch 4")]
+    assert shown == [f"fine-tuning c2, epoch {epoch} of 4" for epoch in (1, 2, 3, 4)]
+
+
+def test_what_could_not_be_had_is_said_in_the_jobs_events(monkeypatch, tmp_path):
     report = FinalistReport(
         status="ok",
         bundle=b"zip",
@@ -134,8 +171,9 @@ def test_what_could_not_be_had_is_said_in_the_jobs_events(monkeypatch):
     monkeypatch.setattr("cluster.finalists.answer_of", lambda reference: report)
     store, wish = FakeStore(CHEAP), {"risk": {"epsilon": 0.01}}
     trained = SimpleNamespace(dataset=None)
-    phase = FinalistPhase("job-1", parse_job({**JOB, "finalists": wish}), trained=trained, store=store, measurer=None)
-    phase._finish(SimpleNamespace(finalist=finalist), CHEAP)
+    spec = parse_job({**JOB, "finalists": {**wish, "fine_tune_epochs": 0}})
+    phase = FinalistPhase("job-1", spec, trained=trained, store=store, work=tmp_path, measurer=None)
+    phase._finish(SimpleNamespace(finalist=finalist), CHEAP, show=print)
     assert asked["finishing"].bundle.routing.risk == Risk(epsilon=0.01, delta=0.05)
     assert ("routing", "c2: no operating point 'risk-0.01': 30 images certify no threshold") in store.events
     assert store.only.finalist

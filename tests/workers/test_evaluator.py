@@ -140,6 +140,20 @@ def test_a_finalist_is_fine_tuned_and_bundled_and_the_supernet_stays(core, digit
     assert core.evaluate(point(core), router="margin").curve == before
 
 
+def test_a_finalist_that_goes_on_from_an_epochs_checkpoint_ends_with_the_same_models(core, digits, splits):
+    tuning = TrainConfig(epochs=2, batch_size=64, learning_rate=0.02)
+    finishing = Finishing(bundle=BundleOptions(router="margin"), tuning=tuning)
+    reports = list(core.fine_tuning(point(core), dataset=digits, splits=splits, tuning=tuning))
+    assert [report.epoch for report in reports] == [1, 2]
+    whole, half, done = (
+        core.finalist(
+            point(core), candidate="c-1", dataset=digits, splits=splits, finishing=finishing, tuned=checkpoint
+        ).models
+        for checkpoint in (None, reports[0].checkpoint, reports[1].checkpoint)
+    )
+    assert whole == half == done
+
+
 def test_a_finalist_that_fails_is_a_report(core, digits, splits):
     report = core.finalist(
         {}, candidate="c-1", dataset=digits, splits=splits, finishing=Finishing(bundle=BundleOptions(router="margin"))
