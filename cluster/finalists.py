@@ -156,8 +156,8 @@ class FinalistPhase:
         checkpoint = last.read_bytes() if last.exists() else None
         reports = actor.fine_tuning.remote(
             candidate.architecture,
-            dataset=self._trained.dataset,
-            tuning=tuning,
+            self._trained.dataset,
+            tuning,
             seed=spec.seed,
             train_fraction=spec.supernet.train_fraction,
             resume=checkpoint,

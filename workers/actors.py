@@ -306,9 +306,9 @@ class EvaluatorActor:
     def fine_tuning(
         self,
         architecture: Mapping[str, Any],
-        *,
         dataset: DatasetSpec,
         tuning: TrainConfig,
+        *,
         seed: int = 0,
         train_fraction: float = 1.0,
         resume: bytes | None = None,

@@ -200,7 +200,7 @@ class EvaluatorCore:
         try:
             tuning = finishing.tuning
             pair = self._finished(architecture, dataset, splits, tuning, resume=tuned)
-            tuned = time.perf_counter()
+            bundling = time.perf_counter()
             origin = {**(provenance or {}), "fine_tune": None if tuning is None else tuning.to_dict()}
             bundle = build_bundle(
                 pair,
@@ -224,7 +224,7 @@ class EvaluatorCore:
             test_curve=bundle.test.to_bytes(),
             notes=bundle.notes,
             packs=bundle.packs,
-            seconds={"fine_tune": tuned - started, "bundle": finished - tuned, "total": finished - started},
+            seconds={"fine_tune": bundling - started, "bundle": finished - bundling, "total": finished - started},
         )
 
     def fine_tuning(

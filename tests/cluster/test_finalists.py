@@ -129,7 +129,7 @@ def test_fine_tuning_that_was_cut_off_goes_on_after_its_last_whole_epoch(monkeyp
     """The driver dies in epoch 3 of 4; the next one asks for what follows the checkpoint of epoch 2."""
     asked: list[tuple[str, bytes | None]] = []
 
-    def fine_tuning(architecture, *, resume, **_):
+    def fine_tuning(architecture, dataset, tuning, *, resume, **_):
         asked.append(("tune", resume))
         for epoch in range(1 if resume is None else 3, 5):
             if resume is None and epoch == 3:
