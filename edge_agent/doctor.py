@@ -16,6 +16,7 @@ from edge_agent.doctor_energy import check_energy, check_throttling
 from edge_agent.errors import EdgeError, NotEnrolledError
 from edge_agent.fingerprint import installed_runtimes
 from edge_agent.home import BoardConfig, Home
+from edge_agent.isolation import NONE
 from edge_agent.mailbox import open_mailbox
 from edge_agent.measuring import Measurement, measure_file
 from edge_agent.probe_model import PROBE_MODEL
@@ -32,7 +33,7 @@ _NEEDED_BITS = {"x86_64", "aarch64", "arm64", "AMD64"}
 
 def examine(home: Home, *, root: Path = ROOT) -> list[Check]:
     """Return all checks of this board, in the order in which to mend them."""
-    checks = [check_python(), check_runtimes(installed_runtimes()), check_inference(), check_home(home)]
+    checks = [check_python(), check_runtimes(installed_runtimes()), *check_inference(), check_home(home)]
     checks += [check_energy(home.root, root=root), *check_throttling(root), check_governor(root)]
     return [*checks, *check_gateway(home)]
 
@@ -61,8 +62,8 @@ def check_runtimes(installed: dict[str, str]) -> Check:
     return Check(name="onnxruntime", state="ok", found=found)
 
 
-def check_inference(measure: Callable[..., Measurement] = measure_file) -> Check:
-    """Check that a real model really runs, in a child process that may die of it."""
+def check_inference(measure: Callable[..., Measurement] = measure_file) -> Iterator[Check]:
+    """Check that a real model really runs, in a child process that may die of it and has no network."""
     with tempfile.TemporaryDirectory(prefix="nas-doctor-") as folder:
         model = Path(folder) / "probe.onnx"
         model.write_bytes(PROBE_MODEL)
@@ -70,9 +71,20 @@ def check_inference(measure: Callable[..., Measurement] = measure_file) -> Check
     if measured.verdict.status != "ok" or measured.latency is None:
         found = f"a tiny model did not run: {measured.verdict.cause}"
         fix = "pip install --force-reinstall --no-cache-dir onnxruntime"
-        return Check(name="inference", state="fail", found=found, fix=fix)
+        yield Check(name="inference", state="fail", found=found, fix=fix)
+        return
     found = f"a tiny model runs in {measured.latency.median_ms * 1e3:.1f} µs on {measured.runtime['providers'][0]}"
-    return Check(name="inference", state="ok", found=found)
+    yield Check(name="inference", state="ok", found=found)
+    yield check_isolation(measured.runtime["network_cut"])
+
+
+def check_isolation(network_cut: str) -> Check:
+    """Check how the network was taken away from the child that ran the model."""
+    if network_cut.startswith(NONE):
+        found = f"a model under measurement could use the network: {network_cut}"
+        fix = "sudo sysctl -w kernel.unprivileged_userns_clone=1 user.max_user_namespaces=1000"
+        return Check(name="isolation", state="warn", found=found, fix=fix)
+    return Check(name="isolation", state="ok", found=f"a model under measurement has no network (by {network_cut})")
 
 
 def check_home(home: Home) -> Check:

@@ -14,6 +14,7 @@ from edge_agent.doctor import (
     check_governor,
     check_home,
     check_inference,
+    check_isolation,
     check_python,
     check_runtimes,
 )
@@ -112,6 +113,13 @@ def test_a_fingerprint_tells_boards_apart_and_is_the_same_every_time(tmp_path: P
         (check_python(machine="aarch64"), "ok", "on aarch64", None),
         (check_clock(ahead_s=-90), "warn", "differs by -90 s", "sudo timedatectl set-ntp true"),
         (check_clock(ahead_s=2), "ok", "within 30 s", None),
+        (check_isolation("namespace"), "ok", "has no network (by namespace)", None),
+        (
+            check_isolation("none (namespace: No)"),
+            "warn",
+            "could use the network: none (namespace: No)",
+            "userns_clone=1",
+        ),
     ],
 )
 def test_doctor_says_what_is_wrong_and_how_to_mend_it(check: Check, state: str, found: str, fix: str | None) -> None:
@@ -126,14 +134,15 @@ def test_doctor_knows_the_governor(tmp_path: Path) -> None:
 
 
 def test_doctor_runs_a_real_inference() -> None:
-    check = check_inference()
+    check, isolation = check_inference()
     assert check.state == "ok"
     assert "µs on CPUExecutionProvider" in check.found
+    assert isolation.name == "isolation"
 
 
 def test_doctor_reports_an_onnxruntime_that_dies() -> None:
     verdict = Verdict(status="agent_error", fault="board", cause="onnxruntime died of SIGILL on import")
-    check = check_inference(lambda *_, **__: Measurement(verdict=verdict))
+    (check,) = check_inference(lambda *_, **__: Measurement(verdict=verdict))
     assert check.state == "fail"
     assert "SIGILL" in check.found
     assert "pip install --force-reinstall" in (check.fix or "")
