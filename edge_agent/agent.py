@@ -14,10 +14,11 @@ from collections.abc import Callable
 
 from edge_agent import __version__
 from edge_agent.backoff import Backoff, poll_pause_s
+from edge_agent.clocks import power_mode
 from edge_agent.cooling import START_C
 from edge_agent.errors import ArtifactError, BadUsageError, EdgeError, LinkError, RefusedError, StoppedError
 from edge_agent.fingerprint import read_fingerprint
-from edge_agent.health import read_health
+from edge_agent.health import ROOT, read_health
 from edge_agent.home import BoardConfig, Home
 from edge_agent.identity import key_blob, key_sha256
 from edge_agent.lifetime import StopSignal
@@ -276,7 +277,7 @@ class Agent:
                 "lease_id": lease.lease_id if lease else None,
                 "agent_version": __version__,
                 "next_host_key_sha256": None if announced is None else key_sha256(key_blob(announced)),
-                "fingerprint": self._fingerprint,
+                "fingerprint": {**self._fingerprint, "power_mode": power_mode(ROOT)},  # may change while we run
                 "health": read_health(),
             }
         )
