@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import platform
 import shutil
@@ -27,6 +28,7 @@ from edge_agent.records import RecordError, RuntimeSettings
 __all__ = ["Check", "State", "examine"]
 
 ROOT = Path("/")
+DEFAULT = RuntimeSettings()
 PIP = f"{sys.executable} -m pip"
 JETPACK_6_INDEX = "https://pypi.jetson-ai-lab.io/jp6/cu126"
 
@@ -84,12 +86,14 @@ def _jetson_wheel(l4t: int) -> str:
     return "--no-deps YOUR_WHEEL.whl   # the GPU wheel for this JetPack, or plain onnxruntime for the CPU"
 
 
-def check_inference(measure: Callable[..., Measurement] = measure_file) -> Iterator[Check]:
+def check_inference(
+    measure: Callable[..., Measurement] = measure_file, *, settings: RuntimeSettings = DEFAULT
+) -> Iterator[Check]:
     """Check that a real model really runs, in a child process that may die of it and has no network."""
     with tempfile.TemporaryDirectory(prefix="nas-doctor-") as folder:
         model = Path(folder) / "probe.onnx"
         model.write_bytes(PROBE_MODEL)
-        measured = measure(model, tier="probe", settings=RuntimeSettings(), work=Path(folder))
+        measured = measure(model, tier="probe", settings=settings, work=Path(folder))
     if measured.verdict.status != "ok" or measured.latency is None:
         found = f"a tiny model did not run: {measured.verdict.cause}"
         fix = f"{PIP} install --force-reinstall --no-cache-dir onnxruntime"
@@ -98,6 +102,17 @@ def check_inference(measure: Callable[..., Measurement] = measure_file) -> Itera
     found = f"a tiny model runs in {measured.latency.median_ms * 1e3:.1f} µs on {measured.runtime['providers'][0]}"
     yield Check(name="inference", state="ok", found=found)
     yield check_isolation(measured.runtime["network_cut"])
+
+
+def check_provider(settings: RuntimeSettings, *, measure: Callable[..., Measurement] = measure_file) -> Check:
+    """Check that the execution provider of the board's class runs a model here; being listed proves nothing."""
+    check = next(check_inference(measure, settings=settings))
+    if check.state == "ok":
+        return dataclasses.replace(check, name="provider")
+    l4t = l4t_release(ROOT)
+    wheel = "onnxruntime-gpu" if l4t is None else _jetson_wheel(l4t)
+    fix = f"{PIP} uninstall -y onnxruntime onnxruntime-gpu; {PIP} install {wheel}"
+    return dataclasses.replace(check, name="provider", fix=fix)
 
 
 def check_isolation(network_cut: str) -> Check:
@@ -151,6 +166,8 @@ def _check_connection(home: Home, config: BoardConfig, connect: Callable[..., An
         return
     yield Check(name="gateway", state="ok", found=f"{where} answers and shows the pinned host key")
     yield check_clock(ahead_s=time.time() - settings.host_unix_s)
+    if settings.settings.provider != DEFAULT.provider:
+        yield check_provider(settings.settings)
 
 
 def _gateway_fix(error: EdgeError | RecordError, config: BoardConfig) -> str:

@@ -16,6 +16,7 @@ from edge_agent.doctor import (
     check_home,
     check_inference,
     check_isolation,
+    check_provider,
     check_python,
     check_runtimes,
 )
@@ -25,7 +26,7 @@ from edge_agent.fingerprint import boot_id, read_fingerprint
 from edge_agent.health import oom_kill_count, read_health
 from edge_agent.home import BoardConfig, Home
 from edge_agent.measuring import Measurement
-from edge_agent.records import AgentSettings, RecordError
+from edge_agent.records import AgentSettings, RecordError, RuntimeSettings
 from edge_agent.throttling import throttle_cause
 from edge_agent.verdict import Verdict
 from tests.edge_agent.boards import jetson, raspberry_pi, recorded, tree
@@ -208,6 +209,13 @@ def test_doctor_runs_a_real_inference() -> None:
     assert isolation.name == "isolation"
 
 
+def test_doctor_tries_the_provider_of_the_boards_class() -> None:
+    check = check_provider(RuntimeSettings(provider="CUDAExecutionProvider"))
+    assert (check.name, check.state) == ("provider", "fail")
+    assert "'CUDAExecutionProvider' is not in this onnxruntime" in check.found
+    assert "uninstall -y onnxruntime onnxruntime-gpu; " in (check.fix or "")
+
+
 def test_doctor_reports_an_onnxruntime_that_dies() -> None:
     verdict = Verdict(status="agent_error", fault="board", cause="onnxruntime died of SIGILL on import")
     (check,) = check_inference(lambda *_, **__: Measurement(verdict=verdict))
@@ -237,12 +245,13 @@ def test_doctor_tells_whether_the_gateway_answers_and_agrees_on_the_time(home: H
 
     class Box:
         def read_settings(self) -> AgentSettings:
-            return AgentSettings(board="pi", board_class="x86", host_unix_s=time.time() - 500)
+            settings = RuntimeSettings(provider="CUDAExecutionProvider")
+            return AgentSettings(board="pi", board_class="x86", host_unix_s=time.time() - 500, settings=settings)
 
         def close(self) -> None: ...
 
     states = [(check.name, check.state) for check in check_gateway(home, connect=lambda *_: Box())]
-    assert states == [("enrolled", "ok"), ("gateway", "ok"), ("clock", "warn")]
+    assert states == [("enrolled", "ok"), ("gateway", "ok"), ("clock", "warn"), ("provider", "fail")]
 
 
 @pytest.mark.parametrize(
