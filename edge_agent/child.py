@@ -19,7 +19,7 @@ from typing import Any
 
 from edge_agent.errors import ChildFaultError, ModelRefusedError
 from edge_agent.files import write_whole
-from edge_agent.inference import CPU, make_feeds, open_session, prove_provider, versions
+from edge_agent.inference import CPU, ON_GPU, build_engine, make_feeds, open_session, prove_provider, versions
 from edge_agent.isolation import cut_network
 from edge_agent.onnx_file import check_model_file
 from edge_agent.process_limits import involuntary_switches, limit_memory, peak_kib, reset_peak, set_limits
@@ -33,7 +33,7 @@ def main() -> int:
     stage_fd = int(sys.argv[sys.argv.index("--stage-fd") + 1])
     job = json.loads(sys.stdin.readline())
     network_cut = cut_network()
-    set_limits(cpu_s=job["cpu_limit_s"])
+    set_limits(cpu_s=job["cpu_limit_s"], written_bytes=job["written_limit_bytes"])
     try:
         answer = {"ok": True, **_measure(job, Stages(stage_fd))}
         answer["runtime"]["network_cut"] = network_cut
@@ -105,8 +105,9 @@ def _measure_file(job: dict[str, Any], stages: Stages) -> dict[str, Any]:
     phases_s = {"import": import_onnxruntime()}
     stages.reach(b"I")
     baseline_kib = peak_kib()
-    limit_memory(job["memory_limit_mib"])
+    limit_memory(job["memory_limit_mib"], on_gpu=job["provider"] in ON_GPU)
     begin = time.perf_counter()
+    build_engine(model, settings=job)
     session = open_session(model, settings=job)
     feeds = make_feeds(session, seed=job["seed"])
     phases_s["prepare"], load_kib = time.perf_counter() - begin, peak_kib()
