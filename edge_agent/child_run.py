@@ -33,9 +33,9 @@ _WRITTEN_BYTES, _ENGINE_BYTES = 64 << 20, 2 << 30
 class Supervision:
     """What goes on beside a measurement.
 
-    `while_preparing` is called about once a second until the model is prepared, then `before_timing` once, while the
-    child waits. `stop_fd` becomes readable when the agent is to stop; at `give_up_at` of time.monotonic() the result
-    would be worth nothing. `on_start` is told the child's process id.
+    `while_preparing` is called at once and then about once a second until the model is prepared, then `before_timing`
+    once, while the child waits. `stop_fd` becomes readable when the agent is to stop; at `give_up_at` of
+    time.monotonic() the result would be worth nothing. `on_start` is told the child's process id.
     """
 
     while_preparing: Callable[[], None] = lambda: None
@@ -131,6 +131,7 @@ class ChildRun:
         _say(process, job)
         limit_s = self.settings.prepare_timeout_s
         prepare_end = time.monotonic() + limit_s
+        self.supervision.while_preparing()
         while "P" not in self.stages:
             heard = self._hear(stage, until=min(prepare_end, time.monotonic() + 1.0))
             if heard == "":
