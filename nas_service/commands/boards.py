@@ -41,7 +41,7 @@ board_group.add_command(table_command)
 @click.option("--measure-timeout-s", type=float, help="To time it (default: 180, or what the tier takes).")
 @json_option
 @pass_context
-def add_command(context: Context, name: str, board_class: str, as_json: bool, **settings: Any) -> None:
+def add_command(context: Context, /, name: str, board_class: str, as_json: bool, **settings: Any) -> None:
     """Prepare a board's enrolment.
 
     Prints the one-time code to type on the board. What runs the models there is set with the first board of a class and

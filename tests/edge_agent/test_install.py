@@ -35,12 +35,12 @@ def program(folder: Path, name: str, body: str) -> str:
 
 
 def test_bash_can_read_it() -> None:
-    subprocess.run(["bash", "-n", str(SCRIPT)], check=True)
+    assert subprocess.run(["bash", "-n", str(SCRIPT)], check=False).returncode == 0
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
 def test_shellcheck_finds_nothing() -> None:
-    subprocess.run(["shellcheck", str(SCRIPT)], check=True)
+    assert subprocess.run(["shellcheck", str(SCRIPT)], check=False).returncode == 0
 
 
 def test_a_dry_run_installs_the_checkout_and_enrols_in_this_order() -> None:
