@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cluster.gateway.actor import GatewayClient, find_gateway
 from cluster.job_context import JobContext
-from cluster.measurer import GatewayMeasurer
+from cluster.measurer import GatewayMeasurer, job_measurer
 from cluster.search_job import run_session
 from cluster.training_phase import Purpose, StopRequestedError, Trained, train_supernet
 from nas_service.candidate import Candidate
@@ -48,7 +47,7 @@ class CompareJob:
         alone = [entrant for entrant in self._compare.entrants if entrant.trains]
         teams += [([entrant], self._train(entrant, [entrant])) for entrant in alone]
         job.enter(JobState.SEARCHING)
-        measurer = GatewayMeasurer(GatewayClient(find_gateway())) if job.spec.board_classes() else None
+        measurer = job_measurer(job.spec)
         for entrants, trained in teams:
             self._search(entrants, trained, measurer)
         self._conclude()

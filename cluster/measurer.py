@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from cluster.gateway.actor import GatewayClient
+from cluster.gateway.actor import GatewayClient, find_gateway
 from edge_agent.records import RuntimeSettings
 from nas_service.errors import InvalidRequestError
+from nas_service.job import JobSpec
 from nas_service.measurement import MeasurementRequest, RequestState
+
+_WITHIN_A_JOB = 10  # what a job may tell apart by priorities of its own
 
 
 class GatewayMeasurer:
-    """Asks the gateway for measurements; a class's settings are read once, since they are part of every key."""
+    """Asks the gateway for measurements; a class's settings are read once, since they are part of every key.
 
-    def __init__(self, gateway: GatewayClient) -> None:
-        self._gateway = gateway
+    `priority` is the job's, 0 to 9: its measurements go before those of jobs with less, whatever is urgent in these.
+    """
+
+    def __init__(self, gateway: GatewayClient, *, priority: int = 0) -> None:
+        self._gateway, self._priority = gateway, priority
         self._settings = {c.name: c.settings for c in gateway.board_classes()}
 
     def request(self, requests: Sequence[MeasurementRequest]) -> None:
         """Ask for measurements; those known or queued are not repeated."""
         if requests:
-            self._gateway.request(requests)
+            first = self._priority * _WITHIN_A_JOB
+            self._gateway.request([replace(one, priority=first + one.priority) for one in requests])
 
     def poll(self, keys: Sequence[str]) -> Mapping[str, RequestState]:
         """Return what has come of requests, by measurement key."""
@@ -32,3 +40,10 @@ class GatewayMeasurer:
             known = ", ".join(sorted(self._settings)) or "none"
             raise InvalidRequestError(f"unknown board class {board_class!r}; known: {known}. Add one: nas board add")
         return self._settings[board_class]
+
+
+def job_measurer(spec: JobSpec) -> GatewayMeasurer | None:
+    """Return what measures for a job, None if it measures on no board."""
+    if not spec.board_classes():
+        return None
+    return GatewayMeasurer(GatewayClient(find_gateway()), priority=spec.priority)

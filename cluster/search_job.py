@@ -10,9 +10,8 @@ import ray
 from cluster.audit_phase import AuditPhase
 from cluster.evaluator import SearchEvaluator
 from cluster.finalists import FinalistPhase
-from cluster.gateway.actor import GatewayClient, find_gateway
 from cluster.job_context import JobContext
-from cluster.measurer import GatewayMeasurer
+from cluster.measurer import GatewayMeasurer, job_measurer
 from cluster.search_curve import SearchCurve
 from cluster.space_table import SpaceTable
 from cluster.training_phase import StopRequestedError, Trained, device, train_supernet
@@ -74,7 +73,7 @@ class SearchJob(TrainJob):
         """Run all phases; those that are done already cost nothing."""
         job, trained = self._job, self._train()
         job.enter(JobState.SEARCHING)
-        measurer = GatewayMeasurer(GatewayClient(find_gateway())) if job.spec.board_classes() else None
+        measurer = job_measurer(job.spec)
         for index in range(len(job.spec.strategy)):
             self._search(index, trained, measurer)
         job.enter(JobState.FINISHING)

@@ -58,7 +58,7 @@ class SpaceTable:
     ) -> None:
         self._job, self._board_classes = job, board_classes
         self._store_graph, self._pause = store_graph, pause
-        self._measurer = measurer or GatewayMeasurer(GatewayClient(find_gateway()))
+        self._measurer = measurer or GatewayMeasurer(GatewayClient(find_gateway()), priority=job.spec.priority)
 
     def measure(self) -> dict[str, Foresight]:
         """Ask for what is not measured yet, wait for the boards, report, and return what was learnt by board class.

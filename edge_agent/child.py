@@ -1,9 +1,9 @@
 """The process that meets one model: `python -m edge_agent.child --stage-fd N`, a job on stdin, an answer in a file.
 
-It is the only part of the agent that imports onnxruntime for measuring, and it may die of the model. The parent learns
-how far it came from single letters on the stage pipe: I(mported), P(repared), and W(indow opens), E(nds). After P the
-child waits for a line on stdin, so that the parent's traffic is over before anything is timed. A job with `pair` is
-that of a pair measured whole, see edge_agent.pair_child.
+It is the only part of the agent that imports onnxruntime for measuring. It may die of the model, which has no network
+here. The parent learns how far it came from single letters on the stage pipe: I(mported), P(repared), and W(indow
+opens), E(nds). After P the child waits for a line on stdin, so that the parent's traffic is over before anything is
+timed. A job with `pair` is that of a pair measured whole, see edge_agent.pair_child.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from typing import Any
 
 from edge_agent.errors import ChildFaultError, ModelRefusedError
 from edge_agent.files import write_whole
-from edge_agent.inference import CPU, make_feeds, open_session, prove_provider, versions
+from edge_agent.inference import CPU, ON_GPU, build_engine, make_feeds, open_session, prove_provider, versions
+from edge_agent.isolation import cut_network
 from edge_agent.onnx_file import check_model_file
 from edge_agent.process_limits import involuntary_switches, limit_memory, peak_kib, reset_peak, set_limits
 from edge_agent.tiers import TierPlan
@@ -31,9 +32,11 @@ def main() -> int:
     """Do the job on stdin; the answer file says what came of it, and the exit status is 0 if it was written."""
     stage_fd = int(sys.argv[sys.argv.index("--stage-fd") + 1])
     job = json.loads(sys.stdin.readline())
-    set_limits(cpu_s=job["cpu_limit_s"])
+    network_cut = cut_network()
+    set_limits(cpu_s=job["cpu_limit_s"], written_bytes=job["written_limit_bytes"])
     try:
         answer = {"ok": True, **_measure(job, Stages(stage_fd))}
+        answer["runtime"]["network_cut"] = network_cut
     except ChildFaultError as error:
         answer = {"ok": False, "kind": error.kind, "cause": str(error)}
     except ModelRefusedError as error:
@@ -102,8 +105,9 @@ def _measure_file(job: dict[str, Any], stages: Stages) -> dict[str, Any]:
     phases_s = {"import": import_onnxruntime()}
     stages.reach(b"I")
     baseline_kib = peak_kib()
-    limit_memory(job["memory_limit_mib"])
+    limit_memory(job["memory_limit_mib"], on_gpu=job["provider"] in ON_GPU)
     begin = time.perf_counter()
+    build_engine(model, settings=job)
     session = open_session(model, settings=job)
     feeds = make_feeds(session, seed=job["seed"])
     phases_s["prepare"], load_kib = time.perf_counter() - begin, peak_kib()

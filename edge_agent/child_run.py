@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from edge_agent.errors import StoppedError
 from edge_agent.health import memory_available_kib, oom_kill_count
+from edge_agent.inference import ON_GPU, PROVIDERS
 from edge_agent.launch import kill_group, start_module
 from edge_agent.records import RuntimeSettings
 from edge_agent.tiers import TierPlan
@@ -25,15 +26,16 @@ _ERROR_TAIL_BYTES = 500
 _SEED = 0
 _AVAILABLE_SHARE = 0.9
 _SPARE_S = 30.0
+_WRITTEN_BYTES, _ENGINE_BYTES = 64 << 20, 2 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Supervision:
     """What goes on beside a measurement.
 
-    `while_preparing` is called about once a second until the model is prepared, then `before_timing` once, while the
-    child waits. `stop_fd` becomes readable when the agent is to stop; at `give_up_at` of time.monotonic() the result
-    would be worth nothing. `on_start` is told the child's process id.
+    `while_preparing` is called at once and then about once a second until the model is prepared, then `before_timing`
+    once, while the child waits. `stop_fd` becomes readable when the agent is to stop; at `give_up_at` of
+    time.monotonic() the result would be worth nothing. `on_start` is told the child's process id.
     """
 
     while_preparing: Callable[[], None] = lambda: None
@@ -105,7 +107,9 @@ class ChildRun:
         limit_mib = self.settings.memory_limit_mib
         if limit_mib is None and (available := memory_available_kib()) is not None:
             limit_mib = max(1, int(available * _AVAILABLE_SHARE) >> 10)
-        budget_s = (self.settings.prepare_timeout_s + self.measure_timeout_s()) * self.settings.threads
+        # A GPU's compilers and driver have threads of their own, as many as there are cores
+        threads = (os.cpu_count() or 1) if self.settings.provider in ON_GPU else self.settings.threads
+        budget_s = (self.settings.prepare_timeout_s + self.measure_timeout_s()) * threads
         job = {
             "model": str(model),
             "answer": str(self.folder / "answer.json"),
@@ -114,6 +118,8 @@ class ChildRun:
             "arena": self.settings.arena,
             "memory_limit_mib": limit_mib,
             "cpu_limit_s": int(budget_s) + 10,
+            "written_limit_bytes": _ENGINE_BYTES if self.settings.provider == PROVIDERS["tensorrt"] else _WRITTEN_BYTES,
+            "engines": str(self.folder / "engines"),
             "seed": _SEED,
             "plan": dataclasses.asdict(self.plan),
             **self.extra,
@@ -125,6 +131,7 @@ class ChildRun:
         _say(process, job)
         limit_s = self.settings.prepare_timeout_s
         prepare_end = time.monotonic() + limit_s
+        self.supervision.while_preparing()
         while "P" not in self.stages:
             heard = self._hear(stage, until=min(prepare_end, time.monotonic() + 1.0))
             if heard == "":

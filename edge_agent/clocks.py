@@ -48,6 +48,17 @@ def power_mode(root: Path) -> str | None:
     return text_of(root / "sys/firmware/acpi/platform_profile")
 
 
+def clocks_held(root: Path) -> bool:
+    """Return whether nothing scales clocks while we measure: a fixed governor, or equal limits, as jetson_clocks sets.
+
+    A GPU's clocks must be held as well where there is one.
+    """
+    lowest, highest = _limits(root, "min"), _limits(root, "max")
+    cpu_held = set(governors(root)) <= HELD or (bool(lowest) and lowest == highest)
+    gpus = [device for device in root.glob("sys/class/devfreq/*") if "gpu" in device.name or "gpc" in device.name]
+    return cpu_held and all(number_of(gpu / "min_freq") == number_of(gpu / "max_freq") for gpu in gpus)
+
+
 def firmware_clock_mhz(root: Path, *, vcgencmd: tuple[str, ...]) -> int | None:
     """Return the cores' clock as a Raspberry Pi's firmware counts it, in MHz; None elsewhere."""
     if not is_raspberry_pi(root):
@@ -76,6 +87,10 @@ def _spin(clock: Callable[[], int]) -> int:
     for _ in range(_SPIN_STEPS):
         pass
     return clock() - begin
+
+
+def _limits(root: Path, which: str) -> list[int | None]:
+    return [number_of(path) for path in _cpus(root, f"scaling_{which}_freq")]
 
 
 def _cpus(root: Path, name: str) -> list[Path]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import platform
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -12,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from edge_agent.check import Check, State
+from edge_agent.doctor_clocks import check_pace, l4t_release
 from edge_agent.doctor_energy import check_energy, check_throttling
-from edge_agent.errors import EdgeError, NotEnrolledError
+from edge_agent.errors import EdgeError, HostKeyError, NotEnrolledError, RefusedError
 from edge_agent.fingerprint import installed_runtimes
 from edge_agent.home import BoardConfig, Home
+from edge_agent.isolation import NONE
 from edge_agent.mailbox import open_mailbox
 from edge_agent.measuring import Measurement, measure_file
 from edge_agent.probe_model import PROBE_MODEL
@@ -24,6 +28,9 @@ from edge_agent.records import RecordError, RuntimeSettings
 __all__ = ["Check", "State", "examine"]
 
 ROOT = Path("/")
+DEFAULT = RuntimeSettings()
+PIP = f"{sys.executable} -m pip"
+JETPACK_6_INDEX = "https://pypi.jetson-ai-lab.io/jp6/cu126"
 
 _MIN_FREE_BYTES = 200 << 20
 _MAX_CLOCK_S = 30.0
@@ -32,8 +39,13 @@ _NEEDED_BITS = {"x86_64", "aarch64", "arm64", "AMD64"}
 
 def examine(home: Home, *, root: Path = ROOT) -> list[Check]:
     """Return all checks of this board, in the order in which to mend them."""
-    checks = [check_python(), check_runtimes(installed_runtimes()), check_inference(), check_home(home)]
-    checks += [check_energy(home.root, root=root), *check_throttling(root), check_governor(root)]
+    checks = [
+        check_python(),
+        check_runtimes(installed_runtimes(), l4t=l4t_release(root)),
+        *check_inference(),
+        check_home(home),
+    ]
+    checks += [check_energy(home.root, root=root), *check_throttling(root), *check_pace(root)]
     return [*checks, *check_gateway(home)]
 
 
@@ -47,32 +59,69 @@ def check_python(*, machine: str | None = None) -> Check:
     return Check(name="python", state="ok", found=found)
 
 
-def check_runtimes(installed: dict[str, str]) -> Check:
-    """Check which flavours of onnxruntime are installed: one, and not the one that dies on a Pi."""
+def check_runtimes(installed: dict[str, str], *, l4t: int | None = None) -> Check:
+    """Check which flavours of onnxruntime are installed: one, and not the one that dies on a Pi.
+
+    Args:
+        installed: Versions by distribution.
+        l4t: The major release of a Jetson's Linux, whose GPU wheels do not come from PyPI; None elsewhere.
+    """
     found = ", ".join(f"{name} {version}" for name, version in installed.items()) or "no onnxruntime"
     if not installed:
-        return Check(name="onnxruntime", state="fail", found=found, fix="pip install onnxruntime")
+        return Check(name="onnxruntime", state="fail", found=found, fix=f"{PIP} install onnxruntime")
     if len(installed) > 1:
-        fix = f"pip uninstall -y {' '.join(installed)}; pip install {list(installed)[-1]}"
+        wanted = _jetson_wheel(l4t) if l4t is not None else list(installed)[-1]
+        fix = f"{PIP} uninstall -y {' '.join(installed)}; {PIP} install {wanted}"
         return Check(name="onnxruntime", state="fail", found=f"{found} shadow each other", fix=fix)
     if "1.21.0" in installed.values() and platform.machine() == "aarch64":
-        fix = "pip install 'onnxruntime!=1.21.0'"
+        fix = f"{PIP} install 'onnxruntime!=1.21.0'"
         return Check(name="onnxruntime", state="fail", found=f"{found} dies with SIGILL on Pi 3 and 4", fix=fix)
     return Check(name="onnxruntime", state="ok", found=found)
 
 
-def check_inference(measure: Callable[..., Measurement] = measure_file) -> Check:
-    """Check that a real model really runs, in a child process that may die of it."""
+def _jetson_wheel(l4t: int) -> str:
+    """Return what to tell pip; PyPI's onnxruntime-gpu is not built for a Jetson's GPU."""
+    if l4t == 36:
+        return f"onnxruntime-gpu --index-url {JETPACK_6_INDEX}"
+    return "--no-deps YOUR_WHEEL.whl   # the GPU wheel for this JetPack, or plain onnxruntime for the CPU"
+
+
+def check_inference(
+    measure: Callable[..., Measurement] = measure_file, *, settings: RuntimeSettings = DEFAULT
+) -> Iterator[Check]:
+    """Check that a real model really runs, in a child process that may die of it and has no network."""
     with tempfile.TemporaryDirectory(prefix="nas-doctor-") as folder:
         model = Path(folder) / "probe.onnx"
         model.write_bytes(PROBE_MODEL)
-        measured = measure(model, tier="probe", settings=RuntimeSettings(), work=Path(folder))
+        measured = measure(model, tier="probe", settings=settings, work=Path(folder))
     if measured.verdict.status != "ok" or measured.latency is None:
         found = f"a tiny model did not run: {measured.verdict.cause}"
-        fix = "pip install --force-reinstall --no-cache-dir onnxruntime"
-        return Check(name="inference", state="fail", found=found, fix=fix)
+        fix = f"{PIP} install --force-reinstall --no-cache-dir onnxruntime"
+        yield Check(name="inference", state="fail", found=found, fix=fix)
+        return
     found = f"a tiny model runs in {measured.latency.median_ms * 1e3:.1f} µs on {measured.runtime['providers'][0]}"
-    return Check(name="inference", state="ok", found=found)
+    yield Check(name="inference", state="ok", found=found)
+    yield check_isolation(measured.runtime["network_cut"])
+
+
+def check_provider(settings: RuntimeSettings, *, measure: Callable[..., Measurement] = measure_file) -> Check:
+    """Check that the execution provider of the board's class runs a model here; being listed proves nothing."""
+    check = next(check_inference(measure, settings=settings))
+    if check.state == "ok":
+        return dataclasses.replace(check, name="provider")
+    l4t = l4t_release(ROOT)
+    wheel = "onnxruntime-gpu" if l4t is None else _jetson_wheel(l4t)
+    fix = f"{PIP} uninstall -y onnxruntime onnxruntime-gpu; {PIP} install {wheel}"
+    return dataclasses.replace(check, name="provider", fix=fix)
+
+
+def check_isolation(network_cut: str) -> Check:
+    """Check how the network was taken away from the child that ran the model."""
+    if network_cut.startswith(NONE):
+        found = f"a model under measurement could use the network: {network_cut}"
+        fix = "sudo sysctl -w kernel.unprivileged_userns_clone=1 user.max_user_namespaces=1000"
+        return Check(name="isolation", state="warn", found=found, fix=fix)
+    return Check(name="isolation", state="ok", found=f"a model under measurement has no network (by {network_cut})")
 
 
 def check_home(home: Home) -> Check:
@@ -89,16 +138,6 @@ def check_home(home: Home) -> Check:
         found = f"{home.root} has only {free >> 20} MiB free"
         return Check(name="home", state="fail", found=found, fix=f"rm -f {home.cache_path}/*   # or free other space")
     return Check(name="home", state="ok", found=f"{home.root}, {free >> 20} MiB free")
-
-
-def check_governor(root: Path = ROOT) -> Check:
-    """Check that clocks are held; with a governor that scales them figures vary."""
-    paths = root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor")
-    governors = sorted({path.read_text().strip() for path in paths})
-    if governors in ([], ["performance"], ["userspace"]):
-        return Check(name="governor", state="ok", found=", ".join(governors) or "the platform does not scale clocks")
-    fix = "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
-    return Check(name="governor", state="warn", found=f"{', '.join(governors)}: latencies will vary", fix=fix)
 
 
 def check_gateway(home: Home, *, connect: Callable[..., Any] = open_mailbox) -> Iterator[Check]:
@@ -123,11 +162,25 @@ def _check_connection(home: Home, config: BoardConfig, connect: Callable[..., An
         finally:
             mailbox.close()
     except (EdgeError, RecordError) as error:
-        fix = f"nc -vz {config.host} {config.port}   # then `nas up --gateway-bind` on the service's machine"
-        yield Check(name="gateway", state="fail", found=str(error), fix=fix)
+        yield Check(name="gateway", state="fail", found=str(error), fix=_gateway_fix(error, config))
         return
     yield Check(name="gateway", state="ok", found=f"{where} answers and shows the pinned host key")
     yield check_clock(ahead_s=time.time() - settings.host_unix_s)
+    if settings.settings.provider != DEFAULT.provider:
+        yield check_provider(settings.settings)
+
+
+def _gateway_fix(error: EdgeError | RecordError, config: BoardConfig) -> str:
+    """Return what ends this way of failing; enrolling anew keeps the board's key and its unsent results."""
+    again = f"nas board add {config.board} --class {config.board_class}"
+    enrol = f"then here: nas-edge enroll {config.host}:{config.port} CODE"
+    if isinstance(error, HostKeyError):
+        return f"nas board rm {config.board}; {again}   # only if its owner changed the key: on its machine, {enrol}"
+    if isinstance(error, RefusedError):
+        return f"{again}   # on the service's machine, {enrol}"
+    if isinstance(error, RecordError):
+        return f"{PIP} install --upgrade biglittle-nas   # or update the service, whichever is older"
+    return f"nc -vz {config.host} {config.port}   # then `nas up --gateway-bind` on the service's machine"
 
 
 def check_clock(*, ahead_s: float) -> Check:

@@ -8,6 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from edge_agent.clocks import power_mode
+
 _RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
 ROOT = Path("/")
 
@@ -25,6 +27,7 @@ def read_fingerprint(root: Path = ROOT) -> dict[str, Any]:
         "os": _os_name(root),
         "l4t": _text(root / "etc/nv_tegra_release"),
         "governor": _text(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "power_mode": power_mode(root),
         "python": platform.python_version(),
         "runtimes": installed_runtimes(),
         "numpy": _version("numpy"),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_agent.errors import ChildFaultError
+from edge_agent.process_limits import reset_peak
 
 CPU = "CPUExecutionProvider"
 PROVIDERS = {
@@ -15,6 +16,7 @@ PROVIDERS = {
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
 }
+ON_GPU = frozenset({PROVIDERS["cuda"], PROVIDERS["tensorrt"]})
 _INPUT_TYPES = {
     "tensor(float)": "float32",
     "tensor(float16)": "float16",
@@ -32,7 +34,7 @@ def open_session(model: Path, *, settings: dict[str, Any], profile_prefix: Path 
 
     Args:
         model: The ONNX file.
-        settings: The three of them.
+        settings: The three of them, and `engines`, the folder for TensorRT's compiled models.
         profile_prefix: Where profiling writes, None for none: it slows every operator down.
 
     Raises:
@@ -53,7 +55,7 @@ def open_session(model: Path, *, settings: dict[str, Any], profile_prefix: Path 
     if profile_prefix is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile_prefix)
-    wanted = _with_fallbacks(provider, threads=settings["threads"])
+    wanted = _with_fallbacks(provider, threads=settings["threads"], engines=_engines_of(model, settings))
     session = onnxruntime.InferenceSession(str(model), sess_options=options, providers=wanted)
     if session.get_providers()[0] != provider:
         raise ChildFaultError(
@@ -62,12 +64,33 @@ def open_session(model: Path, *, settings: dict[str, Any], profile_prefix: Path 
     return session
 
 
-def _with_fallbacks(provider: str, *, threads: int) -> list[Any]:
+def build_engine(model: Path, *, settings: dict[str, Any]) -> None:
+    """Have TensorRT compile the model, so that every session opened later finds it done; nothing else needs that.
+
+    Compiling takes minutes on a board: it belongs to preparing, and is not to be repeated by each process of a
+    measurement.
+    """
+    if settings["provider"] != PROVIDERS["tensorrt"]:
+        return
+    _engines_of(model, settings).mkdir(parents=True, exist_ok=True)
+    session = open_session(model, settings=settings)
+    session.run(None, make_feeds(session, seed=0))
+    del session
+    reset_peak()  # compiling takes far more memory than the model will
+
+
+def _engines_of(model: Path, settings: dict[str, Any]) -> Path:
+    """Return the folder of one model's engines: TensorRT would take an engine for one of a graph that is alike."""
+    return Path(settings["engines"]) / model.stem
+
+
+def _with_fallbacks(provider: str, *, threads: int, engines: Path) -> list[Any]:
     """Return what onnxruntime is to try in turn, node by node; it adds the CPU itself."""
     if provider == PROVIDERS["xnnpack"]:
         return [(provider, {"intra_op_num_threads": str(threads)})]  # it has a pool of its own
     if provider == PROVIDERS["tensorrt"]:
-        return [provider, PROVIDERS["cuda"]]
+        cache = {"trt_engine_cache_enable": "True", "trt_engine_cache_path": str(engines)}
+        return [(provider, cache), PROVIDERS["cuda"]]
     return [provider]
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from edge_agent.inference import open_session, prove_provider, versions
+from edge_agent.inference import ON_GPU, build_engine, open_session, prove_provider, versions
 from edge_agent.onnx_file import check_model_file
 from edge_agent.pair_pack import BIG, HEADER, LITTLE, STREAM
 from edge_agent.process_limits import involuntary_switches, limit_memory, peak_kib, reset_peak
@@ -73,8 +73,10 @@ def measure_pair(job: dict[str, Any], *, stages: StageTalk, import_runtime: Call
     tensors = [normalise(image) for image in stream.images]
     stages.reach(b"I")
     baseline_kib = peak_kib()
-    limit_memory(job["memory_limit_mib"])
+    limit_memory(job["memory_limit_mib"], on_gpu=job["provider"] in ON_GPU)
     begin = time.perf_counter()
+    for name in (LITTLE, BIG):
+        build_engine(folder / name, settings=job)
     sessions, bench = _opened(
         job, header=header, stream=stream, tensors=tensors, normalise=normalise, buffer=buffer, folder=folder
     )

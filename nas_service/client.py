@@ -157,9 +157,10 @@ class Client:
         """Return the boards with state, class and when they were last heard from."""
         return self._list("/boards", "boards")
 
-    def add_board(self, name: str, *, board_class: str) -> Json:
-        """Prepare a board's enrolment and return its one-time code, shown only now."""
-        return self._send("POST", "/boards", body={"name": name, "board_class": board_class})
+    def add_board(self, name: str, *, board_class: str, settings: Json | None = None) -> Json:
+        """Prepare a board's enrolment and return its one-time code, shown only now; a new class gets `settings`."""
+        body = {"name": name, "board_class": board_class, "settings": settings}
+        return self._send("POST", "/boards", body=body)
 
     def drain_board(self, name: str) -> None:
         """Give a board no further work; what it measures now may finish."""

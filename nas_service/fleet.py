@@ -13,6 +13,7 @@ from nas_service.errors import InvalidRequestError
 from nas_service.measurement import RequestStatus
 
 _ED25519_HEADER = b"\x00\x00\x00\x0bssh-ed25519\x00\x00\x00\x20"
+_TOLD_LATER = frozenset({"power_mode"})
 _ED25519_BYTES = len(_ED25519_HEADER) + 32
 
 
@@ -163,8 +164,12 @@ def normal_public_key(line: str) -> str:
 
 
 def fingerprint_difference(frozen: dict[str, Any], got: dict[str, Any]) -> str | None:
-    """Return how a board's fingerprint departs from its class's, or None if they are the same."""
-    names = sorted(n for n in set(frozen) | set(got) if frozen.get(n) != got.get(n))
+    """Return how a board's fingerprint departs from its class's, or None if they are the same.
+
+    One that agents have come to tell only later is not compared with a class that was frozen without it.
+    """
+    compared = (set(frozen) | set(got)) - (_TOLD_LATER - set(frozen))
+    names = sorted(n for n in compared if frozen.get(n) != got.get(n))
     if not names:
         return None
     parts = [f"{name} is {got.get(name)!r} but the class has {frozen.get(name)!r}" for name in names[:4]]

@@ -116,6 +116,7 @@ class JobSpec(Part):
     compare: Compare | None = None
     logging: Logging = Logging()
     router: Literal["msp", "margin", "entropy", "learned"] = "msp"
+    priority: Annotated[int, Field(strict=True, ge=0, le=9)] = 0
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**32)] = 0
 
     def to_dict(self) -> dict[str, Any]:
@@ -192,7 +193,7 @@ def _unfit(spec: JobSpec) -> list[Problem]:
     if spec.kind != "measure" and spec.supernet == Supernet():
         return [*problems, Problem(path="supernet", message=NO_ORIGIN)]
     problems += _KIND_CHECKS[spec.kind](spec)
-    return [*problems, *_without_effect(spec), *_training_twice(spec), *_small_parts(spec)]
+    return [*problems, *_without_effect(spec), *_training_twice(spec), *_small_parts(spec), *_idle_priority(spec)]
 
 
 def _unfit_search(spec: JobSpec) -> Iterator[Problem]:
@@ -327,6 +328,12 @@ def _without_effect(spec: JobSpec) -> Iterator[Problem]:
             path="supernet.cotraining.gate",
             message="is on while fine-tuning alone; set phases.fine_tune or finalists.fine_tune_epochs above 0",
         )
+
+
+def _idle_priority(spec: JobSpec) -> Iterator[Problem]:
+    if spec.priority and not spec.board_classes():
+        message = "orders measurements on boards, and this job names no board class in its objectives; remove it"
+        yield Problem(path="priority", message=message)
 
 
 def _not_in_this_version(spec: JobSpec) -> Iterator[Problem]:

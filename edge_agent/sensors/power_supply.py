@@ -7,9 +7,11 @@ Source: Documentation/ABI/testing/sysfs-class-power.
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from edge_agent.records import EnergyScope
+from edge_agent.sensors.fixes import CHARGER_FIX
 from edge_agent.sensors.hwmon import checked
 from edge_agent.sensors.place import Place
 from edge_agent.sensors.power import PowerSensor
@@ -17,6 +19,7 @@ from edge_agent.sensors.reading import NumberFile, text_of
 from edge_agent.sensors.sensor import EnergySensor, Passed, SensorError
 
 _NEGOTIATED = ("ucsi", "tcpm")
+_PLUGGED_IN = ("Charging", "Not charging", "Full")
 
 
 class PowerSupplySensor(PowerSensor):
@@ -61,7 +64,10 @@ def find_power_supply(place: Place) -> EnergySensor | Passed:
     if len(chosen) == 1:
         sensor = PowerSupplySensor(place, chosen[0])
         sensor.scope = place.options.scope or "board_input"
-        return checked(sensor)
+        found_out = checked(sensor)
+        if isinstance(found_out, Passed) and text_of(chosen[0] / "status") in _PLUGGED_IN:
+            return dataclasses.replace(found_out, fix=CHARGER_FIX)
+        return found_out
     if found:
         fix = 'write to energy.json in the home: {"sensor": "power_supply", "device": "NAME"}'
         names = ", ".join(supply.name for supply in found)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from edge_agent.records import RuntimeSettings
+
 
 class HostKey(Protocol):
     """The gateway's host key to come, and which boards know it."""
@@ -28,8 +30,11 @@ class HostKey(Protocol):
 class Fleet(Protocol):
     """Adds boards, and takes them away."""
 
-    def enrol(self, board: str, board_class: str) -> str:
-        """Return the one-time code by which a board becomes known; it is shown once."""
+    def enrol(self, board: str, board_class: str, *, settings: RuntimeSettings | None = None) -> str:
+        """Return the one-time code by which a board becomes known; it is shown once.
+
+        A new class is made with `settings`; one that has others raises InvalidRequestError.
+        """
         ...
 
     def drain(self, name: str, *, draining: bool = True) -> object:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from edge_agent.records import RuntimeSettings
 from nas_service.candidate import Candidate, CandidateStatus
 from nas_service.fleet import Board, Measurement, StandingLease
 from nas_service.front_query import FrontPoint
@@ -205,14 +206,21 @@ class BoardView(BaseModel):
     incarnation: str | None
     mismatch: str | None = Field(description="How it departs from its class; such a board gets no leases")
     agent_version: str | None
+    settings: dict[str, Any] = Field(description="Its class's: provider, threads, memory limit, deadlines")
     fingerprint: dict[str, Any] | None
     health: dict[str, Any] | None
 
     @classmethod
     def of(
-        cls, board: Board, leases: Sequence[StandingLease], *, now: float, quarantine: Quarantine | None = None
+        cls,
+        board: Board,
+        leases: Sequence[StandingLease],
+        *,
+        settings: RuntimeSettings,
+        now: float,
+        quarantine: Quarantine | None = None,
     ) -> BoardView:
-        """Return the view of a board and of the leases that it has, at unix time `now`."""
+        """Return the view of a board with its class's settings and the leases that it has, at unix time `now`."""
         beat = board.heartbeat
         work = [_work(lease) for lease in leases]
         return cls(
@@ -230,6 +238,7 @@ class BoardView(BaseModel):
             incarnation=board.incarnation,
             mismatch=board.mismatch,
             agent_version=None if beat is None else beat.agent_version,
+            settings=settings.to_dict(),
             fingerprint=None if beat is None else beat.fingerprint,
             health=None if beat is None else beat.health,
         )

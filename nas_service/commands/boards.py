@@ -18,6 +18,7 @@ from nas_service.home import ServiceState
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 EVERYWHERE = ("0.0.0.0", "::")
+PROVIDERS = ("cpu", "xnnpack", "cuda", "tensorrt")
 
 
 @click.group("board")
@@ -32,17 +33,26 @@ board_group.add_command(table_command)
 @board_group.command("add")
 @click.argument("name")
 @click.option("--class", "board_class", required=True, metavar="CLASS", help="Boards whose figures may be pooled.")
+@click.option("--provider", type=click.Choice(PROVIDERS), help="What runs the models (default: cpu).")
+@click.option("--threads", type=click.IntRange(1, 256), help="Of onnxruntime (default: 1).")
+@click.option("--arena/--no-arena", default=None, help="Whether onnxruntime keeps memory (default: it does).")
+@click.option("--memory-limit-mib", type=click.IntRange(16), help="For a model (default: 90 % of what is free).")
+@click.option("--prepare-timeout-s", type=float, help="To load a model (default: 120; tensorrt: 1800).")
+@click.option("--measure-timeout-s", type=float, help="To time it (default: 180, or what the tier takes).")
 @json_option
 @pass_context
-def add_command(context: Context, name: str, board_class: str, as_json: bool) -> None:
+def add_command(context: Context, /, name: str, board_class: str, as_json: bool, **settings: Any) -> None:
     """Prepare a board's enrolment.
 
-    Prints the one-time code to type on the board.
+    Prints the one-time code to type on the board. What runs the models there is set with the first board of a class and
+    kept, as figures depend on it; boards that join the class need no such options.
     """
+    chosen = {key: value for key, value in settings.items() if value is not None}
     with context.connect() as client:
         state = context.home().read_state()
         here = state if state is not None and state.api_url == client.url else None
-        add_board(client, context.console, name=name, board_class=board_class, state=here, as_json=as_json)
+        answer = client.add_board(name, board_class=board_class, settings=chosen or None)
+        show_code(answer, context.console, state=here, as_json=as_json)
 
 
 @board_group.command("ls")
@@ -130,20 +140,15 @@ def rm_command(context: Context, name: str) -> None:
     context.console.note(f"{name} is removed and its key is revoked; its measurements stay")
 
 
-def add_board(
-    client: Client, console: Console, *, name: str, board_class: str, state: ServiceState | None, as_json: bool
-) -> None:
+def show_code(answer: Json, console: Console, *, state: ServiceState | None, as_json: bool) -> None:
     """Write a new board's one-time code to stdout, and to stderr what to do with it.
 
     Args:
-        client: The service.
+        answer: The service's, with the code.
         console: Where to write.
-        name: The board's name.
-        board_class: Its class.
         state: Where the gateway listens; None if the service runs elsewhere.
         as_json: Write JSON instead.
     """
-    answer = client.add_board(name, board_class=board_class)
     if as_json:
         console.json(answer)
         return

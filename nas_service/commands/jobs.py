@@ -206,6 +206,7 @@ def job_facts(job: Json) -> list[tuple[str, str]]:
         ("space", (spec.get("space") or {}).get("preset")),
         ("strategies", _strategies(spec.get("strategy")) or _compared(spec.get("compare"))),
         ("objectives", ", ".join(spec.get("objectives") or ())),
+        ("priority", spec.get("priority")),
         ("created", stamp(job.get("created_at"))),
         ("started", stamp(started)),
         ("finished", stamp(finished)),

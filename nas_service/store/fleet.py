@@ -273,7 +273,7 @@ def _ensure_class(connection: Connection, name: str, *, settings: RuntimeSetting
     elif settings is not None and settings.to_dict() != row["settings"]:
         raise InvalidRequestError(
             f"board class {name!r} has the runtime settings {row['settings']} and keeps them; "
-            "use another class name for other settings"
+            "leave the settings out to join it, or name another class"
         )
 
 

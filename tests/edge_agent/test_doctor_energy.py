@@ -95,3 +95,19 @@ def test_throttling_of_a_pi_is_told_with_what_helps(
 
 def test_where_throttling_cannot_be_known_nothing_is_said(tmp_path: Path) -> None:
     assert list(check_throttling(recorded(tmp_path, "jetson-nano-jp4"))) == []
+
+
+def test_a_sensor_that_cannot_be_mended_by_a_command_can_be_given_up(tmp_path: Path) -> None:
+    root = recorded(tmp_path, "laptop")
+    (root / "sys/class/power_supply/BAT0/power_now").write_text("broken\n")
+    check = check_energy(home_with(tmp_path, {"sensor": "power_supply"}), root=root)
+    assert check.state == "warn"
+    assert (check.fix or "").startswith('echo \'{"sensor": "none"}\' > ')
+
+
+def test_a_battery_that_charges_says_to_unplug_it(tmp_path: Path) -> None:
+    root = recorded(tmp_path, "laptop")
+    (root / "sys/class/power_supply/BAT0/status").write_text("Charging\n")
+    check = check_energy(home_with(tmp_path, {"sensor": "power_supply"}), root=root)
+    assert (check.state, "BAT0 is Charging" in check.found) == ("warn", True)
+    assert (check.fix or "").startswith("unplug the charger, then: nas-edge doctor")

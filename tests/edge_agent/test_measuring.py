@@ -198,6 +198,25 @@ def test_the_child_waits_for_the_parents_traffic_before_it_times(model_path: Pat
     assert measured.latency.max_ms < 400
 
 
+def test_the_child_bounds_its_own_processor_time_memory_and_files(model_path: Path, tmp_path: Path) -> None:
+    children, limits = list[int](), list[str]()
+    measured = measure_file(
+        model_path,
+        tier="probe",
+        settings=RuntimeSettings(threads=2, prepare_timeout_s=50.0, measure_timeout_s=300.0, memory_limit_mib=700),
+        work=tmp_path,
+        supervision=Supervision(
+            on_start=children.append,
+            before_timing=lambda: limits.append(Path(f"/proc/{children[0]}/limits").read_text()),
+        ),
+    )
+    assert measured.verdict.status == "ok"
+    soft = dict(re.findall(r"^Max (.+?) {2,}(\S+)", limits[0], flags=re.MULTILINE))
+    assert soft["cpu time"] == str((50 + 300) * 2 + 10)
+    assert (soft["core file size"], soft["file size"]) == ("0", str(64 << 20))
+    assert 700 << 20 < int(soft["address space"]) < 4 << 30
+
+
 def test_nothing_is_left_in_the_work_folder(model_path: Path, tmp_path: Path) -> None:
     measure_file(model_path, tier="probe", settings=RuntimeSettings(), work=tmp_path)
     assert not list(tmp_path.glob("measure-*"))

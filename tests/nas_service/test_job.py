@@ -101,6 +101,15 @@ def test_board_classes_come_from_objectives_and_constraints_once_each() -> None:
     assert parse_job(YAML).parsed_constraints()[Objective("memory_kib", "jetson")] == 30000.0
 
 
+def test_a_priority_is_for_jobs_that_measure_on_boards() -> None:
+    on_boards = job(objectives=["error", "latency_ms@rpi5"])
+    assert (parse_job(on_boards).priority, parse_job({**on_boards, "priority": 9}).priority) == (0, 9)
+    assert problems({**on_boards, "priority": 10})[0].startswith("priority: ")
+    assert problems(job(priority=1)) == [
+        "priority: orders measurements on boards, and this job names no board class in its objectives; remove it"
+    ]
+
+
 def test_a_spec_is_a_value_that_its_source_cannot_change() -> None:
     data = job(constraints={"params": 1000})
     spec = parse_job(data)

@@ -13,6 +13,7 @@ from nas_service.api.context import Context
 from nas_service.api.problems import problem_responses
 from nas_service.api.views import BoardListView, BoardView, MeasurementList, MeasurementView, NewBoard
 from nas_service.board_agreement import Agreement, board_agreement
+from nas_service.class_settings import ClassSettings
 from nas_service.errors import InvalidRequestError, NotFoundError
 from nas_service.fleet import StandingLease
 from nas_service.store.tokens import Role
@@ -27,6 +28,10 @@ class BoardRequest(BaseModel):
 
     name: str = Field(pattern=NAME_PATTERN)
     board_class: str = Field(pattern=NAME_PATTERN, description="Boards whose figures may be pooled share a class")
+    settings: ClassSettings | None = Field(
+        default=None,
+        description="Of a new class, which keeps them; null: the defaults, or what the class has",
+    )
 
 
 class HostKeyRequest(BaseModel):
@@ -94,15 +99,20 @@ def boards_router(context: Context) -> APIRouter:
             leases.setdefault(standing.lease.board, []).append(standing)
         now = time.time()
         out = measured.quarantines(now=now)
+        classes = {c.name: c for c in measured.board_classes()}
         views = [
-            BoardView.of(b, leases.get(b.name, []), now=now, quarantine=out.get(b.name)) for b in measured.boards()
+            BoardView.of(
+                b, leases.get(b.name, []), settings=classes[b.board_class].settings, now=now, quarantine=out.get(b.name)
+            )
+            for b in measured.boards()
         ]
         return BoardListView(boards=views)
 
     @router.post("/boards", status_code=201, dependencies=admin, responses=problem_responses(409, 422))
     def add_board(board: BoardRequest) -> NewBoard:
         """Prepare a board's enrolment; the one-time code is shown only now."""
-        code = fleet.enrol(board.name, board.board_class)
+        settings = None if board.settings is None else board.settings.runtime()
+        code = fleet.enrol(board.name, board.board_class, settings=settings)
         return NewBoard(name=board.name, board_class=board.board_class, code=code)
 
     @router.post("/boards/{name}/drain", status_code=204, dependencies=admin, responses=problem_responses(404, 409))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from edge_agent.records import RuntimeSettings
 from nas_service.errors import ConflictError
 from nas_service.home import Home
 from nas_service.store import Store
@@ -46,8 +47,10 @@ class StoredFleet:
 
     store: Store
 
-    def enrol(self, board: str, board_class: str) -> str:
-        token = self.store.fleet.create_enrolment(board, board_class=board_class, ttl_s=600, now=1000.0)
+    def enrol(self, board: str, board_class: str, *, settings: RuntimeSettings | None = None) -> str:
+        token = self.store.fleet.create_enrolment(
+            board, board_class=board_class, ttl_s=600, now=1000.0, settings=settings
+        )
         return f"nas1-{token}-fingerprint"
 
     def drain(self, name: str, *, draining: bool = True) -> None:

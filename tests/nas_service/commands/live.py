@@ -59,8 +59,9 @@ class StoredFleet:
     def __init__(self, store: Store) -> None:
         self._fleet = store.fleet
 
-    def enrol(self, board: str, board_class: str) -> str:
-        return f"nas1-{self._fleet.create_enrolment(board, board_class=board_class, ttl_s=600, now=1e9)}-fingerprint"
+    def enrol(self, board: str, board_class: str, *, settings: RuntimeSettings | None = None) -> str:
+        token = self._fleet.create_enrolment(board, board_class=board_class, ttl_s=600, now=1e9, settings=settings)
+        return f"nas1-{token}-fingerprint"
 
     def drain(self, name: str, *, draining: bool = True) -> None:
         self._fleet.drain(name, draining=draining)

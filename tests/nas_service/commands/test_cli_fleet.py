@@ -1,10 +1,15 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
+from edge_agent import inference
+from edge_agent.records import RuntimeSettings
+from nas_service import class_settings
 from nas_service.client import Client
+from nas_service.commands import boards
 from nas_service.commands.boards import stalled_classes, standing, why_out
 from nas_service.errors import NasError
 from tests.nas_service.api.archive import measure_on_two
@@ -17,6 +22,48 @@ def test_board_add_prints_the_code_alone_and_how_to_use_it(here):
     assert outcome.out.strip().startswith("nas1-")
     assert f"nas-edge enroll 127.0.0.1:2222 {outcome.out.strip()}" in outcome.err
     assert "loopback only" in outcome.err
+
+
+def test_board_add_sets_a_new_classs_settings_and_show_tells_them(here, live):
+    options = ["--provider", "tensorrt", "--threads", "2", "--memory-limit-mib", "512", "--no-arena"]
+    assert here("board", "add", "orin-1", "--class", "orin", *options).code == 0
+    (made,) = [c for c in live.store.fleet.board_classes() if c.name == "orin"]
+    assert made.settings == RuntimeSettings(
+        provider="TensorrtExecutionProvider", threads=2, arena=False, memory_limit_mib=512, prepare_timeout_s=1800.0
+    )
+    enrol(live.store, "orin-2", "orin", seed=22)
+    shown = here("board", "show", "orin-2").out
+    assert re.search(r"settings\.provider +TensorrtExecutionProvider\n", shown)
+    assert re.search(r"settings\.prepare_timeout_s +1800\.0\n", shown)
+    here("board", "rm", "orin-2")
+
+
+def test_a_class_keeps_its_settings_and_says_how_to_join_it(here, live):
+    assert here("board", "add", "xnn-1", "--class", "xnn", "--provider", "xnnpack").code == 0
+    assert here("board", "add", "xnn-2", "--class", "xnn").code == 0
+    refused = here("board", "add", "xnn-3", "--class", "xnn", "--provider", "cpu")
+    assert refused.code == 1
+    assert "XnnpackExecutionProvider" in refused.err
+    assert "leave the settings out to join it, or name another class" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--provider", "npu"], "'npu' is not one of 'cpu', 'xnnpack', 'cuda', 'tensorrt'"),
+        (["--threads", "0"], "0 is not in the range"),
+        (["--prepare-timeout-s", "-1"], "prepare_timeout_s"),
+    ],
+)
+def test_board_add_refuses_settings_that_cannot_be(here, options, said):
+    refused = here("board", "add", "odd-1", "--class", "odd", *options)
+    assert refused.code != 0
+    assert said in refused.err
+
+
+def test_the_providers_are_those_of_the_agent():
+    assert class_settings.PROVIDERS == inference.PROVIDERS
+    assert tuple(inference.PROVIDERS) == boards.PROVIDERS
 
 
 def test_board_add_refuses_a_board_that_is_enrolled(here, search):

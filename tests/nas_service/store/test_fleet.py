@@ -117,7 +117,7 @@ def test_class_keeps_its_settings(fleet: FleetStore) -> None:
     two = RuntimeSettings(threads=2)
     fleet.create_enrolment("pi-1", board_class="rpi5", ttl_s=60.0, now=NOW, settings=two)
     fleet.create_enrolment("pi-2", board_class="rpi5", ttl_s=60.0, now=NOW)
-    with pytest.raises(InvalidRequestError, match="use another class name for other settings"):
+    with pytest.raises(InvalidRequestError, match="leave the settings out to join it"):
         fleet.create_enrolment("pi-3", board_class="rpi5", ttl_s=60.0, now=NOW, settings=RuntimeSettings())
     assert fleet.board_classes()[0].settings == two
 
@@ -171,12 +171,21 @@ def test_board_that_changed_gets_no_leases_until_it_is_as_its_class_again(fleet:
     [
         ({"a": 1, "b": 2}, None),
         ({"a": 1}, "b is None but the class has 2"),
+        ({"a": 1, "b": 2, "power_mode": "0001"}, None),
         ({"a": 1, "b": 2, "c": 3, "d": 4, "e": 5, "f": 6, "g": 7}, "and 1 more"),
     ],
 )
 def test_difference_of_fingerprints_is_named(got: dict[str, Any], difference: str | None) -> None:
     found = fingerprint_difference({"a": 1, "b": 2}, got)
     assert found == difference or (difference is not None and found is not None and difference in found)
+
+
+def test_boards_enrolled_before_power_modes_were_told_stay_and_new_classes_tell_modes_apart(fleet: FleetStore) -> None:
+    enrol(fleet)
+    fleet.heartbeats([(replace(heartbeat("pi-1"), fingerprint={"model": "pi", "power_mode": "0001"}), NOW)])
+    assert fleet.board("pi-1").may_lease
+    mismatch = fingerprint_difference({"model": "orin", "power_mode": "0000"}, {"model": "orin", "power_mode": "0001"})
+    assert mismatch == "power_mode is '0001' but the class has '0000'"
 
 
 def test_request_is_kept_once_however_often_it_is_made(fleet: FleetStore) -> None:
