@@ -16,7 +16,16 @@ from edge_agent.wire.figures import Latency, Memory, PairFigures, RouteCost
 from edge_agent.wire.lease import Artifact, Half, Lease, RuntimeSettings, Tier
 from edge_agent.wire.operating_point import OperatingPoint, Promise
 from edge_agent.wire.pack import PACK_VERSION, PackHeader
-from edge_agent.wire.record import PROTOCOL_VERSION, Record, RecordError, check_name, check_sha256, stable_hash
+from edge_agent.wire.record import (
+    PROTOCOL_VERSION,
+    Record,
+    RecordError,
+    check_name,
+    check_plain,
+    check_sha256,
+    shortened,
+    stable_hash,
+)
 from edge_agent.wire.result import Acknowledgement, Fault, Result, Status
 
 __all__ = [
@@ -56,6 +65,8 @@ __all__ = [
     "Tier",
     "Variant",
     "check_name",
+    "check_plain",
     "check_sha256",
+    "shortened",
     "stable_hash",
 ]

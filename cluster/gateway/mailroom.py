@@ -17,7 +17,7 @@ from pathlib import Path
 from cluster.gateway import artifacts, leasing
 from cluster.gateway.folders import GatewayFolders, Mailbox, write_whole
 from cluster.gateway.leasing import BoardView, Expiry
-from cluster.gateway.outbox import Letter, read_letters
+from cluster.gateway.outbox import Letter, discard, read_letters, set_aside
 from edge_agent.records import Acknowledgement, AgentSettings, Heartbeat, Lease, RecordError, Result
 from nas_service.errors import NasError, NotFoundError, RetryableError
 from nas_service.fleet import Board, BoardClass, PendingRequest, Settlement, StandingLease
@@ -90,7 +90,7 @@ class Mailroom:
             path = self._folders.mailbox(board.name).heartbeat
             try:
                 status = path.stat()
-            except FileNotFoundError:
+            except OSError:
                 continue
             stamp = (status.st_mtime_ns, status.st_ino)
             if self._heartbeats.get(board.name) == stamp or status.st_size == 0:  # empty before a chroot's first
@@ -99,14 +99,31 @@ class Mailroom:
             if (beat := _heartbeat(path, board.name)) is not None:
                 beats.append((beat, min(status.st_mtime, self._clock())))
         if beats:
-            self._fleet.heartbeats(beats)
+            self._keep_heartbeats(beats)
         return bool(beats)
+
+    def _keep_heartbeats(self, beats: Sequence[tuple[Heartbeat, float]]) -> None:
+        """Keep them all at once, or, if one of them cannot be kept, all the others."""
+        try:
+            self._fleet.heartbeats(beats)
+        except RetryableError:
+            raise
+        except Exception as error:
+            if len(beats) == 1:
+                log.warning("heartbeat of board %s cannot be kept: %s", beats[0][0].board, error)
+                return
+            for beat in beats:
+                self._keep_heartbeats([beat])
 
     def _take_results(self, board: Board) -> int:
         mailbox = self._folders.mailbox(board.name)
         taken = 0
         for letter in read_letters(mailbox.outbox):
-            self._take(board, mailbox, letter)
+            try:
+                self._take(board, mailbox, letter)
+            except OSError as error:  # it lies there still, and comes again
+                log.warning("result %s of board %s waits: %s", letter.result_id, board.name, error)
+                continue
             taken += 1
         return taken
 
@@ -114,11 +131,23 @@ class Mailroom:
         """Store one result, remove its file, acknowledge it: in this order, so that a kill repeats and never loses."""
         reason = letter.problem
         if letter.result is not None:
-            reason = self._store(board, letter.result)
-        if reason is not None:
+            reason = self._stored(board, letter.result)
+        if reason is None:
+            letter.path.unlink(missing_ok=True)
+        else:
             log.warning("result %s of board %s refused: %s", letter.result_id, board.name, reason)
-        letter.path.unlink(missing_ok=True)
+            set_aside(letter.path, self._folders.refused(board.name))
         _acknowledge(mailbox, letter.result_id, reason=reason)
+
+    def _stored(self, board: Board, result: Result) -> str | None:
+        """Store a result or return why it cannot be; a fault of ours with one board's letter is not all boards'."""
+        try:
+            return self._store(board, result)
+        except RetryableError:
+            raise
+        except Exception as error:
+            log.exception("result %s of board %s could not be taken in", result.result_id, board.name)
+            return f"the gateway cannot take it in: {type(error).__name__}: {error}"
 
     def _store(self, board: Board, result: Result) -> str | None:
         lease = self._fleet.leases.lease(result.lease_id)
@@ -274,7 +303,8 @@ class Mailroom:
             _sweep(mailbox.inbox, lambda name: name.startswith("ack-"), older_than=now - ACK_KEPT_S)
             _sweep(mailbox.outbox, lambda name: not name.endswith(".json"), older_than=now - PART_KEPT_S)
         known = {board.name for board in boards}
-        _sweep_folders(self._folders.boards, lambda name: name not in known, older_than=now - PART_KEPT_S)
+        for parent in (self._folders.boards, self._folders.refusals):
+            _sweep_folders(parent, lambda name: name not in known, older_than=now - PART_KEPT_S)
         _sweep_folders(self._folders.enrolments, lambda name: True, older_than=now - ACK_KEPT_S)
 
 
@@ -298,7 +328,7 @@ def _heartbeat(path: Path, board: str) -> Heartbeat | None:
     try:
         with path.open("rb") as file:
             beat = Heartbeat.from_json(file.read(HEARTBEAT_LIMIT_BYTES))
-    except (RecordError, FileNotFoundError) as error:
+    except (RecordError, OSError) as error:
         log.warning("heartbeat of board %s ignored: %s", board, error)
         return None
     if beat.board != board:
@@ -323,7 +353,7 @@ def _sweep(folder: Path, unwanted: Callable[[str], bool], *, older_than: float |
     with os.scandir(folder) as entries:
         for entry in list(entries):
             if unwanted(entry.name) and (older_than is None or entry.stat(follow_symlinks=False).st_mtime < older_than):
-                Path(entry.path).unlink(missing_ok=True)
+                discard(Path(entry.path))
 
 
 def _sweep_folders(parent: Path, unwanted: Callable[[str], bool], *, older_than: float) -> None:

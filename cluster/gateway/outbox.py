@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +12,10 @@ from pathlib import Path
 from cluster.gateway.permission import OUTBOX_LIMIT_FILES, RESULT_LIMIT_BYTES
 from edge_agent.records import RecordError, Result, check_name
 
+log = logging.getLogger(__name__)
+
 _SUFFIX = ".json"
+_KEPT_ASIDE = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,16 +33,12 @@ def read_letters(outbox: Path) -> Iterator[Letter]:
 
     A board that floods its outbox keeps nobody waiting: the rest of its files comes next time.
     """
-    try:
-        names = sorted(name for name in os.listdir(outbox) if name.endswith(_SUFFIX))
-    except FileNotFoundError:
-        return
-    for name in names[:OUTBOX_LIMIT_FILES]:
-        path, result_id = outbox / name, name.removesuffix(_SUFFIX)
+    for path in _uploads(outbox)[:OUTBOX_LIMIT_FILES]:
+        result_id = path.name.removesuffix(_SUFFIX)
         try:
             check_name(result_id, what="result_id")
         except RecordError:
-            path.unlink(missing_ok=True)  # no acknowledgement can have this name, and no board makes such a file
+            discard(path)  # no acknowledgement can have this name, and no board makes such a file
             continue
         try:
             yield Letter(path=path, result_id=result_id, result=_result(path, result_id))
@@ -45,6 +46,41 @@ def read_letters(outbox: Path) -> Iterator[Letter]:
             continue
         except (RecordError, OSError) as error:
             yield Letter(path=path, result_id=result_id, problem=str(error))
+
+
+def _uploads(outbox: Path) -> list[Path]:
+    try:
+        with os.scandir(outbox) as found:
+            entries = sorted((e for e in found if e.name.endswith(_SUFFIX)), key=lambda entry: entry.name)
+    except FileNotFoundError:
+        return []
+    files = [entry for entry in entries if not entry.is_dir(follow_symlinks=False)]
+    for folder in set(entries) - set(files):  # no server of ours lets a board make one, but any may serve
+        discard(Path(folder.path))
+    return [Path(entry.path) for entry in files]
+
+
+def discard(path: Path) -> None:
+    """Remove what a board has put somewhere, whatever it is, as far as that can be done."""
+    try:
+        path.unlink(missing_ok=True)
+    except (IsADirectoryError, PermissionError):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def set_aside(path: Path, folder: Path) -> None:
+    """Move a refused upload into `folder`, where a person may look at the latest 16; drop what cannot be moved."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        if path.is_symlink():
+            discard(path)
+        else:
+            os.replace(path, folder / path.name)
+    except OSError as error:
+        log.warning("refused upload %s is not kept: %s", path.name, error)
+        discard(path)
+    for old in sorted(folder.iterdir(), key=lambda kept: kept.lstat().st_ctime_ns)[:-_KEPT_ASIDE]:
+        discard(old)
 
 
 def _result(path: Path, result_id: str) -> Result:

@@ -9,7 +9,15 @@ from typing import Any, Literal
 from edge_agent.wire.energy import Energy, SensorFault
 from edge_agent.wire.figures import Latency, Memory, PairFigures
 from edge_agent.wire.lease import Half, Tier
-from edge_agent.wire.record import PROTOCOL_VERSION, Record, RecordError, check_name, check_sha256, check_version
+from edge_agent.wire.record import (
+    PROTOCOL_VERSION,
+    Record,
+    RecordError,
+    check_incarnation,
+    check_name,
+    check_sha256,
+    check_version,
+)
 
 Status = Literal[
     "ok",
@@ -62,6 +70,7 @@ class Result(Record):
         check_version(self.version, PROTOCOL_VERSION, "result")
         check_name(self.result_id, what="result_id")
         check_name(self.lease_id, what="lease_id")
+        check_incarnation(self.incarnation)
         check_sha256(self.measurement_key, what="measurement_key")
         check_sha256(self.structure_key, what="structure_key")
         if self.status == "ok" and self.latency is None:

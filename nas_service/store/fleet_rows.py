@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, select
 
-from edge_agent.records import Artifact, Heartbeat, Lease, Result, RuntimeSettings
+from edge_agent.records import Artifact, Heartbeat, Lease, RecordError, Result, RuntimeSettings
 from nas_service.fleet import (
     Board,
     BoardClass,
@@ -22,7 +22,6 @@ from nas_service.store.fleet_tables import leases, measurement_requests, measure
 
 def board_of(row: RowMapping) -> Board:
     """Return the board in a row of `boards`."""
-    heartbeat = row["heartbeat"]
     return Board(
         name=row["name"],
         board_class=row["board_class"],
@@ -32,10 +31,17 @@ def board_of(row: RowMapping) -> Board:
         revoked_at=row["revoked_at"],
         incarnation=row["incarnation"],
         incarnation_since=row["incarnation_since"],
-        heartbeat=None if heartbeat is None else Heartbeat.from_dict(heartbeat),
+        heartbeat=_heartbeat_of(row["heartbeat"]),
         last_seen=row["last_seen"],
         mismatch=row["mismatch"],
     )
+
+
+def _heartbeat_of(raw: Any) -> Heartbeat | None:
+    try:
+        return None if raw is None else Heartbeat.from_dict(raw)
+    except RecordError:  # kept by a version that asked for less; the next one comes within seconds
+        return None
 
 
 def class_of(row: RowMapping) -> BoardClass:
