@@ -6,6 +6,7 @@ import datetime
 from dataclasses import dataclass
 from typing import Literal
 
+from edge_agent.wire.ranges import check_not_negative, check_positive, check_share
 from edge_agent.wire.record import Record, RecordError
 
 EnergyScope = Literal["package", "module", "board_input", "wall"]
@@ -58,6 +59,11 @@ class Energy(Record):
     calibration: Calibration | None = None
     sampling_u95: float | None = None
     max_gap_s: float | None = None
+
+    def __post_init__(self) -> None:
+        check_positive(self, "gross_mj", "mean_power_mw")
+        check_not_negative(self, "samples", "sampling_u95", "max_gap_s")
+        check_share(self, "coverage")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

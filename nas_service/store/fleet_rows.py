@@ -119,9 +119,12 @@ def still_counts(row: RowMapping) -> bool:
     )
 
 
-def measurement_of(row: RowMapping) -> Measurement:
-    """Return the measurement in a row of `measurements`."""
-    return Measurement(result=Result.from_dict(row["result"]), late=row["late"], received_at=row["received_at"])
+def measurement_of(row: RowMapping) -> Measurement | None:
+    """Return the measurement in a row of `measurements`; None if a version that asked for less kept what is none."""
+    try:
+        return Measurement(result=Result.from_dict(row["result"]), late=row["late"], received_at=row["received_at"])
+    except RecordError:
+        return None
 
 
 def tried_boards(connection: Connection, keys: list[str] | None = None) -> dict[str, frozenset[str]]:
@@ -153,11 +156,14 @@ def states_of(connection: Connection, keys: list[str]) -> dict[str, RequestState
 
 
 def _state_of(row: RowMapping) -> RequestState:
-    status = RequestStatus(row["state"])
-    raw: Any = row["result"]
+    status, cause = RequestStatus(row["state"]), row["cause"]
+    try:
+        result = None if row["result"] is None else Result.from_dict(row["result"])
+    except RecordError as error:  # kept by a version that asked for less
+        status, result, cause = RequestStatus.FAILED, None, f"its stored result cannot be used: {error}"
     return RequestState(
         measurement_key=row["measurement_key"],
         state=status,
-        result=None if raw is None else Result.from_dict(raw),
-        cause=row["cause"] if status is RequestStatus.FAILED else None,
+        result=result,
+        cause=cause if status is RequestStatus.FAILED else None,
     )
