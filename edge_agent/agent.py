@@ -15,7 +15,15 @@ from collections.abc import Callable
 from edge_agent import __version__
 from edge_agent.backoff import Backoff, poll_pause_s
 from edge_agent.cooling import START_C
-from edge_agent.errors import ArtifactError, BadUsageError, EdgeError, LinkError, RefusedError, StoppedError
+from edge_agent.errors import (
+    ArtifactError,
+    BadUsageError,
+    EdgeError,
+    ForbiddenError,
+    LinkError,
+    RefusedError,
+    StoppedError,
+)
 from edge_agent.fingerprint import read_fingerprint
 from edge_agent.health import read_health
 from edge_agent.home import BoardConfig, Home
@@ -174,9 +182,13 @@ class Agent:
     def _send_pending(self, mailbox: Mailbox) -> None:
         now = time.monotonic()
         for result in self._spool.pending():
-            if now - self._sent_at.get(result.result_id, float("-inf")) >= _RESEND_S:
+            if now - self._sent_at.get(result.result_id, float("-inf")) < _RESEND_S:
+                continue
+            try:
                 mailbox.put_result(result)
-                self._sent_at[result.result_id] = now
+            except ForbiddenError as error:  # the link is sound, so what follows need not wait for this one
+                log.warning("result %s waits: %s", result.result_id, error)
+            self._sent_at[result.result_id] = now
 
     def _next_lease(self, mailbox: Mailbox, lease_ids: tuple[str, ...]) -> Lease | None:
         leases = []

@@ -17,6 +17,7 @@ from edge_agent.wire.lease import Artifact, Half, Lease, RuntimeSettings, Tier
 from edge_agent.wire.operating_point import OperatingPoint, Promise
 from edge_agent.wire.pack import PACK_VERSION, PackHeader
 from edge_agent.wire.record import (
+    CAUSE_LIMIT,
     PROTOCOL_VERSION,
     Record,
     RecordError,
@@ -26,12 +27,14 @@ from edge_agent.wire.record import (
     shortened,
     stable_hash,
 )
-from edge_agent.wire.result import Acknowledgement, Fault, Result, Status
+from edge_agent.wire.result import RESULT_LIMIT_BYTES, Acknowledgement, Fault, Result, Status
 
 __all__ = [
     "BUNDLE_VERSION",
+    "CAUSE_LIMIT",
     "PACK_VERSION",
     "PROTOCOL_VERSION",
+    "RESULT_LIMIT_BYTES",
     "Acknowledgement",
     "AgentSettings",
     "Artifact",

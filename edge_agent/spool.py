@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import time
 from pathlib import Path
 from typing import TypeVar
 
 from edge_agent.files import sync_folder, write_whole
-from edge_agent.records import Lease, RecordError, Result
+from edge_agent.records import RESULT_LIMIT_BYTES, Lease, RecordError, Result
+
+log = logging.getLogger("edge_agent")
 
 KEEP_S = 7 * 24 * 3600.0
 _MAX_ANSWERED = 512
@@ -26,15 +29,16 @@ class Spool:
     """A folder of results, one file each, and two small ledgers: leases answered, and leases begun."""
 
     def __init__(self, folder: Path, *, now: float | None = None) -> None:
-        """Read the folder; results older than seven days are dropped, damaged files set aside as `.bad`."""
+        """Read the folder; results older than seven days are dropped, what no gateway takes set aside as `.bad`."""
         self._folder = folder
         self._answered_path, self._begun_path = folder / "answered.ledger", folder / "begun.ledger"
         self._results: dict[str, Result] = {}
         now = time.time() if now is None else now
         for path in sorted(folder.glob("*.json")):
             try:
-                result = Result.from_json(path.read_bytes())
-            except RecordError:
+                result = _sendable(path)
+            except RecordError as error:
+                log.error("spooled result %s is set aside as .bad: %s", path.name, error)
                 path.rename(path.with_suffix(".bad"))
                 continue
             if now - path.stat().st_mtime > KEEP_S:
@@ -85,6 +89,13 @@ class Spool:
         """Strike a lease from the ledger of those begun: it was answered, or given up with the agent alive."""
         if self._begun.pop(lease_key(lease), None) is not None:
             write_whole(self._begun_path, json.dumps(self._begun).encode())
+
+
+def _sendable(path: Path) -> Result:
+    result = Result.from_json(path.read_bytes())
+    if (size := len(result.to_json())) > RESULT_LIMIT_BYTES:
+        raise RecordError(f"it takes {size} bytes but the gateway takes results of at most {RESULT_LIMIT_BYTES}")
+    return result
 
 
 def _ledger(path: Path, empty: T) -> T:

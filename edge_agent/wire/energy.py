@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edge_agent.wire.ranges import check_not_negative, check_positive, check_share
-from edge_agent.wire.record import Record, RecordError
+from edge_agent.wire.record import CAUSE_LIMIT, Record, RecordError, shortened
 
 EnergyScope = Literal["package", "module", "board_input", "wall"]
 SensorFaultKind = Literal["vanished", "forbidden", "not_a_number", "implausible", "failing", "stalled", "uncovered"]
@@ -73,3 +73,6 @@ class SensorFault(Record):
     source: str
     kind: SensorFaultKind
     cause: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cause", shortened(self.cause, CAUSE_LIMIT))

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 
 PROTOCOL_VERSION = 1
 MAX_DEPTH = 32
+CAUSE_LIMIT = 2000
 
 _MAX_MESSAGE = 1000
 _INT64 = range(-(1 << 63), 1 << 63)
