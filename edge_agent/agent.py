@@ -30,7 +30,7 @@ from edge_agent.home import BoardConfig, Home
 from edge_agent.identity import key_blob, key_sha256
 from edge_agent.lifetime import StopSignal
 from edge_agent.mailbox import Mailbox, open_mailbox
-from edge_agent.records import AgentSettings, Heartbeat, Lease, RecordError, Result
+from edge_agent.records import AgentSettings, Heartbeat, Lease, RecordError, Result, stable_hash
 from edge_agent.sensors import EnergySensor, Place, find_sensor
 from edge_agent.sentinel import Sentinel
 from edge_agent.spool import Spool
@@ -76,7 +76,6 @@ class Agent:
         self._sensor: EnergySensor | None = None
         self._backoff = Backoff(rng=rng or random.Random())
         self._spool = Spool(home.spool_path)
-        self._sentinel = Sentinel(work=home.work_path)
         self._settings: AgentSettings | None = None
         self._server_ahead_s = 0.0
         self._sent_at: dict[str, float] = {}
@@ -84,6 +83,7 @@ class Agent:
         self._beat_at = float("-inf")
         self._worked_at = float("-inf")
         self._fingerprint = read_fingerprint()
+        self._sentinel = Sentinel(work=home.work_path, kept=home.sentinel_path, state=stable_hash(self._fingerprint))
 
     def run(self) -> None:
         """Serve until asked to stop; broken links are taken up again.

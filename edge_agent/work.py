@@ -124,6 +124,9 @@ def measure_lease(
         if cooled.cause is not None:
             return refusal(identity, status="throttled", fault="board", cause=cooled.cause)
     before_ms = sentinel.read_ms(supervision=calm) if sentinel and sentinel.is_due(lease.tier) else None
+    if before_ms is not None and not local and sentinel and (cause := sentinel.slower_cause(before_ms)):
+        slow = refusal(identity, status="drift", fault="board", cause=cause)
+        return dataclasses.replace(slow, health={"sentinel": {"before_ms": before_ms, "after_ms": None}})
     measured, before, after = _between_readings(lease, model, place, supervision=supervision)
     verdict = grade_window(measured, tier=lease.tier)
     if verdict.status in ("ok", "drift", "noisy"):
