@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import time
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,7 +13,6 @@ from edge_agent.records import RESULT_LIMIT_BYTES, Lease, RecordError, Result
 
 log = logging.getLogger("edge_agent")
 
-KEEP_S = 7 * 24 * 3600.0
 _MAX_ANSWERED = 512
 
 T = TypeVar("T")
@@ -28,12 +26,15 @@ def lease_key(lease: Lease | Result) -> str:
 class Spool:
     """A folder of results, one file each, and two small ledgers: leases answered, and leases begun."""
 
-    def __init__(self, folder: Path, *, now: float | None = None) -> None:
-        """Read the folder; results older than seven days are dropped, what no gateway takes set aside as `.bad`."""
+    def __init__(self, folder: Path) -> None:
+        """Read the folder; what no gateway takes is set aside as `.bad`.
+
+        No result is dropped for its age: many boards have no clock of their own and wake up in another year, and a
+        gateway that no longer wants a result says so.
+        """
         self._folder = folder
         self._answered_path, self._begun_path = folder / "answered.ledger", folder / "begun.ledger"
         self._results: dict[str, Result] = {}
-        now = time.time() if now is None else now
         for path in sorted(folder.glob("*.json")):
             try:
                 result = _sendable(path)
@@ -41,10 +42,7 @@ class Spool:
                 log.error("spooled result %s is set aside as .bad: %s", path.name, error)
                 path.rename(path.with_suffix(".bad"))
                 continue
-            if now - path.stat().st_mtime > KEEP_S:
-                path.unlink()
-            else:
-                self._results[result.result_id] = result
+            self._results[result.result_id] = result
         self._answered = _ledger(self._answered_path, list[str]())
         self._begun = _ledger(self._begun_path, dict[str, int]())
 
