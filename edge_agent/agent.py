@@ -30,7 +30,7 @@ from edge_agent.home import BoardConfig, Home
 from edge_agent.identity import key_blob, key_sha256
 from edge_agent.lifetime import StopSignal
 from edge_agent.mailbox import Mailbox, open_mailbox
-from edge_agent.records import AgentSettings, Heartbeat, Lease, RecordError, Result, stable_hash
+from edge_agent.records import AgentSettings, Heartbeat, Lease, RecordError, Result, UnreadableLeaseError, stable_hash
 from edge_agent.sensors import EnergySensor, Place, find_sensor
 from edge_agent.sentinel import Sentinel
 from edge_agent.spool import Spool
@@ -198,12 +198,21 @@ class Agent:
             try:
                 lease = mailbox.read_lease(lease_id)
             except RecordError as error:
-                log.error("lease %s is not readable and is left alone: %s", lease_id, error)
                 self._bad_leases[lease_id] = time.monotonic()
+                self._answer_unreadable(lease_id, error)
                 continue
             if lease is not None and self._is_ours(lease):
                 leases.append(lease)
         return min(leases, key=lambda lease: lease.token, default=None)
+
+    def _answer_unreadable(self, lease_id: str, error: RecordError) -> None:
+        """Say that a lease cannot be read, so that another board gets the request; one cut short is made whole soon."""
+        stub = error.stub if isinstance(error, UnreadableLeaseError) else None
+        log.error("lease %s is not readable and is %s: %s", lease_id, "answered so" if stub else "left alone", error)
+        if stub is not None and not self._spool.is_answered(stub):
+            cause = f"the lease cannot be read: {error}"
+            identity = answer(stub, incarnation=self._incarnation)
+            self._spool.add(refusal(identity, status="agent_error", fault="board", cause=cause))
 
     def _is_ours(self, lease: Lease) -> bool:
         late = time.time() + self._server_ahead_s >= lease.deadline_unix_s

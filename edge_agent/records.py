@@ -13,7 +13,7 @@ from edge_agent.wire.bundle import BUNDLE_VERSION, BundleFile, InputSpec, Manife
 from edge_agent.wire.energy import Calibration, Energy, EnergyScope, SensorFault, SensorFaultKind
 from edge_agent.wire.enrolment import EnrolmentAnswer, EnrolmentCode, EnrolmentRequest
 from edge_agent.wire.figures import Latency, Memory, PairFigures, RouteCost
-from edge_agent.wire.lease import Artifact, Half, Lease, RuntimeSettings, Tier
+from edge_agent.wire.lease import Artifact, Half, Lease, RuntimeSettings, Tier, UnreadableLeaseError
 from edge_agent.wire.operating_point import OperatingPoint, Promise
 from edge_agent.wire.pack import PACK_VERSION, PackHeader
 from edge_agent.wire.record import (
@@ -66,6 +66,7 @@ __all__ = [
     "SensorFaultKind",
     "Status",
     "Tier",
+    "UnreadableLeaseError",
     "Variant",
     "check_name",
     "check_plain",

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 
-from edge_agent.records import Lease, Result, RuntimeSettings, Tier
+from edge_agent.records import Fault, Lease, Result, RuntimeSettings, Tier
 from edge_agent.tiers import TIERS, longest_s
 from nas_service.fleet import PendingRequest, Settlement, StandingLease
 from nas_service.measurement import RequestStatus
@@ -170,9 +170,13 @@ def after_result(request: PendingRequest, result: Result, *, now: float) -> Sett
     cause = f"{result.status} on {result.board}: {result.cause or 'no cause given'}"
     if result.fault == "model":
         return _settle(request, RequestStatus.FAILED, cause=cause)
-    if result.fault == "infra":
-        return _free_retry(request, cause=cause, now=now)
-    return _another_try(request, cause=cause, now=now)
+    return after_fault(request, fault=result.fault, cause=cause, now=now)
+
+
+def after_fault(request: PendingRequest, *, fault: Fault | None, cause: str, now: float) -> Settlement:
+    """Return what becomes of a request whose lease ended without a figure, by whose fault that was."""
+    retry = _free_retry if fault == "infra" else _another_try
+    return retry(request, cause=cause, now=now)
 
 
 def _settle(request: PendingRequest, state: RequestStatus, *, cause: str | None = None) -> Settlement:

@@ -17,8 +17,17 @@ from pathlib import Path
 from cluster.gateway import artifacts, leasing
 from cluster.gateway.folders import GatewayFolders, Mailbox, write_whole
 from cluster.gateway.leasing import BoardView, Expiry
-from cluster.gateway.outbox import Letter, discard, read_letters, set_aside
-from edge_agent.records import Acknowledgement, AgentSettings, Heartbeat, Lease, RecordError, Result
+from cluster.gateway.outbox import Letter, Refusal, discard, read_letters, set_aside
+from edge_agent.records import (
+    CAUSE_LIMIT,
+    Acknowledgement,
+    AgentSettings,
+    Heartbeat,
+    Lease,
+    RecordError,
+    Result,
+    shortened,
+)
 from nas_service.errors import NasError, NotFoundError, RetryableError
 from nas_service.fleet import Board, BoardClass, PendingRequest, Settlement, StandingLease
 from nas_service.store.files import CorruptFileError, FileStore
@@ -129,25 +138,40 @@ class Mailroom:
 
     def _take(self, board: Board, mailbox: Mailbox, letter: Letter) -> None:
         """Store one result, remove its file, acknowledge it: in this order, so that a kill repeats and never loses."""
-        reason = letter.problem
-        if letter.result is not None:
-            reason = self._stored(board, letter.result)
-        if reason is None:
+        refusal = letter.refusal if letter.result is None else self._stored(board, letter.result)
+        if refusal is None:
             letter.path.unlink(missing_ok=True)
         else:
-            log.warning("result %s of board %s refused: %s", letter.result_id, board.name, reason)
+            log.warning("result %s of board %s refused: %s", letter.result_id, board.name, refusal.reason)
+            self._end_refused(board, letter, refusal)
             set_aside(letter.path, self._folders.refused(board.name))
-        _acknowledge(mailbox, letter.result_id, reason=reason)
+        _acknowledge(mailbox, letter.result_id, reason=None if refusal is None else refusal.reason)
 
-    def _stored(self, board: Board, result: Result) -> str | None:
+    def _stored(self, board: Board, result: Result) -> Refusal | None:
         """Store a result or return why it cannot be; a fault of ours with one board's letter is not all boards'."""
         try:
-            return self._store(board, result)
+            reason = self._store(board, result)
         except RetryableError:
             raise
         except Exception as error:
             log.exception("result %s of board %s could not be taken in", result.result_id, board.name)
-            return f"the gateway cannot take it in: {type(error).__name__}: {error}"
+            reason = f"the gateway cannot take it in: {type(error).__name__}: {error}"
+            return Refusal(reason=reason, fault="infra")
+        return None if reason is None else Refusal(reason=reason)
+
+    def _end_refused(self, board: Board, letter: Letter, refusal: Refusal) -> None:
+        """End the lease that a refused result names, if it is this board's: nothing better will come for it."""
+        lease = None if letter.lease_id is None else self._fleet.leases.lease(letter.lease_id)
+        if lease is None or lease.board != board.name:
+            return
+        said = f"; it says: {letter.result.cause}" if letter.result and letter.result.cause else ""
+        cause = shortened(f"the result of board {board.name} was refused: {refusal.reason}{said}", CAUSE_LIMIT)
+        now = self._clock()
+
+        def settle(request: PendingRequest) -> Settlement:
+            return leasing.after_fault(request, fault=refusal.fault, cause=cause, now=now)
+
+        self._fleet.leases.expire(lease.lease_id, cause=cause, settle=settle, now=now)
 
     def _store(self, board: Board, result: Result) -> str | None:
         lease = self._fleet.leases.lease(result.lease_id)

@@ -51,7 +51,7 @@ class PaperMailbox:
         return Inbox(tuple(sorted(self.leases)), tuple(result.result_id for result in self.results))
 
     def read_lease(self, lease_id: str) -> Lease | None:
-        return Lease.from_json(self.leases[lease_id])
+        return Lease.read(self.leases[lease_id].encode(), lease_id=lease_id)
 
     def read_settings(self) -> AgentSettings:
         return AgentSettings(board="pi", board_class="x86", host_unix_s=time.time(), poll_s=0.01)

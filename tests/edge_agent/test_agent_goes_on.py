@@ -62,3 +62,40 @@ def test_measurement_that_is_no_result_is_answered_by_what_is_wrong_with_it() ->
     assert sent.status == "agent_error"
     assert sent.cause == "what was measured is no result: result.runtime.x is nan but must be finite"
     assert sendable(identity, identity=identity) == identity
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        ('"version":1', '"version":2', "lease has version 2 but this side speaks 1; update the older side"),
+        ('"attempt":1', '"attempt":1,"colour":"red"', "lease has unknown keys 'colour'"),
+        ('"tier":"probe"', '"tier":"overnight"', "lease.tier is 'overnight' but must be one of: probe"),
+        ('"ttl_s":180.0', '"ttl_s":1' + "0" * 400, "lease.ttl_s is an integer of 1329 bits"),
+    ],
+)
+def test_lease_that_cannot_be_read_is_answered_so_and_the_next_one_is_worked_on(
+    home: Home, monkeypatch: pytest.MonkeyPatch, old: str, new: str, text: str
+) -> None:
+    odd = paper_lease("l1", token=7).to_json()
+    assert old in odd
+    mailbox = PaperMailbox(leases={"l1": odd.replace(old, new), "l2": paper_lease("l2", token=9).to_json()})
+    serve(home, mailbox, monkeypatch)
+    fault, good = sorted(mailbox.results, key=lambda result: result.lease_id)
+    assert (fault.lease_id, fault.token, fault.measurement_key, fault.status, fault.fault) == (
+        "l1",
+        7,
+        "b" * 64,
+        "agent_error",
+        "board",
+    )
+    assert text in str(fault.cause)
+    assert good.lease_id == "l2"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '"l1"', "[" * 100_000])
+def test_lease_that_is_cut_short_waits_for_the_gateway_to_write_it_again(
+    home: Home, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    mailbox = PaperMailbox(leases={"l1": text, "l2": paper_lease("l2").to_json()})
+    serve(home, mailbox, monkeypatch)
+    assert [result.lease_id for result in mailbox.results] == ["l2"]

@@ -31,6 +31,7 @@ from tests.nas_service.store.test_fleet import KEY_1, KEY_2
 
 NOW = 1_800_000_000.0
 DEEP_BEAT = heartbeat("pi-1").to_json().replace('"health":{}', '"health":' + '{"k":' * 600 + "1" + "}" * 600)
+DEEP: dict[str, Any] = functools.reduce(lambda inner, _: {"k": inner}, range(600), {"k": 1})
 HUGE_BEAT = heartbeat("pi-1").to_json().replace('"sent_unix_s":1000.0', '"sent_unix_s":1' + "0" * 400)
 
 
@@ -140,13 +141,85 @@ def test_what_is_no_result_is_refused_with_its_reason_and_stops_nobody(office: O
 )
 def test_forged_result_is_refused(office: Office, change: dict[str, Any], reason: str) -> None:
     board = office.enrol()
-    [key] = office.request("a")
+    office.request("a")
     office.hear(board)
     [lease] = board.leases()
     board.hand_in("forged", replace(good_result(lease, result_id="forged"), **change).to_json())
     office.room.round()
     board.work()
     assert reason.replace("'s", "") in str(board.acknowledged["forged"].reason).replace("'s", "")
+    assert office.store.fleet.measurements() == []
+
+
+def refused_text(lease: Lease, change: dict[str, Any], *, cut: int | None = None) -> str:
+    return json.dumps(good_result(lease, result_id="odd").to_dict() | change)[:cut]
+
+
+@pytest.mark.parametrize(
+    ("change", "cut", "reason"),
+    [
+        ({"colour": "red"}, None, "result has unknown keys 'colour'"),
+        ({"token": 99}, None, "token is 99 but lease"),
+        ({"latency": None}, None, "status is 'ok' but latency is absent"),
+        ({"health": DEEP}, None, "result.health.k"),
+        ({}, 300, "result is not JSON"),
+    ],
+)
+def test_request_whose_result_is_refused_goes_on_at_once_and_says_why(
+    office: Office, change: dict[str, Any], cut: int | None, reason: str
+) -> None:
+    board = office.enrol()
+    [key] = office.request("a")
+    office.hear(board)
+    for attempt in (1, 2, 3):
+        [lease] = board.leases()
+        assert lease.attempt == attempt
+        board.hand_in("odd", refused_text(lease, change, cut=cut))
+        office.room.round()
+    state = office.state(key)
+    assert state.state is RequestStatus.FAILED
+    assert f"the result of board pi-1 was refused: {reason}" in str(state.cause)
+    assert str(state.cause).endswith("(given up after 3 tries)")
+
+
+def test_board_that_cannot_read_its_lease_is_heard_though_it_cannot_say_which_measurement_it_was(
+    office: Office,
+) -> None:
+    board = office.enrol()
+    office.request("a")
+    office.hear(board)
+    [lease] = board.leases()
+    said = {"measurement_key": "0" * 64, "status": "agent_error", "fault": "board", "cause": "the lease cannot be read"}
+    board.hand_in("odd", refused_text(lease, said | {"latency": None}))
+    office.room.round()
+    assert [again.attempt for again in board.leases()] == [2]
+    [ending] = office.store.fleet.leases.endings()["pi-1"]
+    assert str(ending.cause).endswith("; it says: the lease cannot be read")
+
+
+def test_result_that_the_gateway_itself_cannot_take_in_costs_its_request_no_try(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(*_: Any, **__: Any) -> Any:
+        raise RecursionError("too deep")
+
+    monkeypatch.setattr(LeaseStore, "record", stumble)
+    board = office.enrol()
+    office.request("a")
+    office.hear(board)
+    board.work()
+    office.room.round()
+    [request] = office.store.fleet.leases.queued()
+    assert (request.attempts, request.infra_faults, request.tried) == (0, 1, frozenset())
+
+
+def test_refused_result_ends_no_lease_of_another_board(office: Office) -> None:
+    honest, forger = office.enrol(), office.enrol("pi-2", key=KEY_2)
+    [key] = office.request("a")
+    office.hear(honest)
+    [lease] = honest.leases()
+    forger.hand_in("odd", refused_text(lease, {"colour": "red"}))
+    office.room.round()
     assert office.state(key).state is RequestStatus.LEASED
 
 
@@ -210,9 +283,6 @@ def test_no_letter_keeps_the_next_one_from_being_taken_in(office: Office, change
     assert list((board.root / "outbox").iterdir()) == []
     board.work()
     assert "b" in board.acknowledged
-
-
-DEEP: dict[str, Any] = functools.reduce(lambda inner, _: {"k": inner}, range(600), {"k": 1})
 
 
 @pytest.mark.parametrize(
