@@ -42,6 +42,7 @@ _RESEND_S = 30.0
 _REREAD_S = 10.0
 _MAX_REFUSALS = 5
 _MAX_STARTS = 2
+_SLOW_LINK_BYTES_S = 128 << 10  # what a fetch is announced by, since nothing is said meanwhile
 
 
 class Agent:
@@ -243,7 +244,7 @@ class Agent:
         left_s = lease.deadline_unix_s - time.time() - self._server_ahead_s
         give_up_at = time.monotonic() + left_s
         try:
-            self._beat(mailbox, state="fetching", lease=lease)
+            self._beat(mailbox, state="fetching", lease=lease, quiet_s=lease.model.size_bytes / _SLOW_LINK_BYTES_S)
             model = mailbox.fetch_artifact(lease.model)
         except ArtifactError as error:
             return refusal(identity, status="agent_error", fault="infra", cause=str(error))

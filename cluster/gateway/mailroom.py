@@ -244,7 +244,7 @@ class Mailroom:
         lease = self._fleet.leases.grant(
             grant.measurement_key,
             board=grant.board,
-            ttl_s=leasing.ttl_s(quiet_s=leasing.measure_s(request.settings, tier=request.tier)),
+            ttl_s=leasing.LOST_AFTER_S,
             deadline=leasing.deadline(now, settings=request.settings, tier=request.tier, position=grant.position),
             now=now,
             holding_limit=leasing.HOLDING_LIMIT,

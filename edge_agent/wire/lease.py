@@ -46,7 +46,10 @@ class RuntimeSettings(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease(Record):
-    """The right of one board to one measurement: what, until when, and the fencing token of this grant."""
+    """The right of one board to one measurement: what, until when, and the fencing token of this grant.
+
+    Without word from the board it ends after `ttl_s`, or a minute after the silence that the board announced.
+    """
 
     version: int = PROTOCOL_VERSION
     lease_id: str

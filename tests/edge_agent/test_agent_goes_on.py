@@ -8,7 +8,7 @@ import pytest
 
 from edge_agent.errors import ForbiddenError
 from edge_agent.home import Home
-from edge_agent.records import CAUSE_LIMIT, RESULT_LIMIT_BYTES, Result
+from edge_agent.records import CAUSE_LIMIT, RESULT_LIMIT_BYTES, Artifact, Heartbeat, Result
 from edge_agent.spool import Spool
 from edge_agent.work import answer, sendable
 from tests.edge_agent.paper_mailbox import PaperMailbox, paper_lease, serve
@@ -99,3 +99,13 @@ def test_lease_that_is_cut_short_waits_for_the_gateway_to_write_it_again(
     mailbox = PaperMailbox(leases={"l1": text, "l2": paper_lease("l2").to_json()})
     serve(home, mailbox, monkeypatch)
     assert [result.lease_id for result in mailbox.results] == ["l2"]
+
+
+def test_fetch_over_a_slow_link_is_announced_as_silence(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    beats: list[Heartbeat] = []
+    large = replace(paper_lease("l1"), model=Artifact(sha256="c" * 64, size_bytes=20 << 20))
+    mailbox = PaperMailbox(leases={"l1": large.to_json()})
+    monkeypatch.setattr(mailbox, "put_heartbeat", beats.append)
+    serve(home, mailbox, monkeypatch)
+    [fetching] = [beat for beat in beats if beat.state == "fetching"]
+    assert fetching.quiet_until_unix_s == pytest.approx(fetching.sent_unix_s + 160, abs=5)

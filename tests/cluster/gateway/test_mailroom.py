@@ -383,6 +383,7 @@ def test_lost_boards_request_goes_to_another_and_its_late_answer_is_an_extra_sam
     office.now += 61
     second = office.enrol("pi-2", key=KEY_2)
     office.hear(second)
+    assert lease.ttl_s == 60.0
     assert (first.leases(), [n.attempt for n in second.leases()]) == ([], [2])
     first.hand_in("late", good_result(lease, result_id="late").to_json())
     office.room.round()
