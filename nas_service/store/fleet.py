@@ -185,9 +185,7 @@ class FleetStore:
                 if row is None:
                     continue
                 expected = frozen.get(row["board_class"])
-                mismatch = row["mismatch"]
-                if expected is not None and beat.fingerprint:
-                    mismatch = fingerprint_difference(expected, beat.fingerprint)
+                mismatch = None if expected is None else fingerprint_difference(expected, beat.fingerprint)
                 anew = row["incarnation"] != beat.incarnation
                 connection.execute(
                     boards.update()
