@@ -157,7 +157,8 @@ def _between_readings(
             sensor=place.sensor,
             supervision=supervision,
         )
-    return measured, before, {**read_health(measure_clocks=True), "throttled_meanwhile": sorted(watch.seen)}
+    meanwhile = {"throttled_meanwhile": sorted(watch.seen), "cooling_meanwhile": watch.cooling}
+    return measured, before, {**read_health(measure_clocks=True), **meanwhile}
 
 
 def _result(
