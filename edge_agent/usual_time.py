@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edge_agent.files import write_whole
-from edge_agent.wire.ranges import check_all_positive
-from edge_agent.wire.record import Record, RecordError
+from edge_agent.records import Record, RecordError
 
 MAX_CHANGE = 0.10
 _COUNT = 5
@@ -25,7 +24,8 @@ class UsualTime(Record):
     times_ms: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        check_all_positive(self, "times_ms")
+        if not all(time_ms > 0 for time_ms in self.times_ms):
+            raise RecordError(f"times_ms are {self.times_ms} but must be above 0")
 
     @property
     def median_ms(self) -> float | None:

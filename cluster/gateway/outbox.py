@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from cluster.gateway.permission import OUTBOX_LIMIT_FILES, RESULT_LIMIT_BYTES
-from edge_agent.records import RecordError, Result, check_name
+from cluster.gateway.permission import OUTBOX_LIMIT_FILES
+from edge_agent.records import RESULT_LIMIT_BYTES, RecordError, Result, check_name
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
-from edge_agent.wire.ranges import check_all_positive, check_ascending, check_not_negative, check_positive, check_share
+from edge_agent.wire.ranges import check_ascending, check_not_negative, check_positive, check_share
 from edge_agent.wire.record import Record, RecordError
 
 _PERCENTILES = ("median_ms", "p90_ms", "p95_ms", "p99_ms")
@@ -124,7 +124,8 @@ class PairFigures(Record):
         check_share(self, "route_agreement", "stream_accuracy", "replay_escalation_rate")
         check_positive(self, "stream_n", "replay_n", "replay_mean_ms", "first_minute_ms", "last_minute_ms")
         check_not_negative(self, "max_score_error")
-        check_all_positive(self, "process_means_ms")
+        if not all(mean > 0 for mean in self.process_means_ms):
+            raise RecordError(f"process_means_ms are {self.process_means_ms} but must be above 0")
 
     def mean_ms(self, escalation_rate: float) -> float:
         """Return the expected latency at any threshold, by the share of images that it escalates."""

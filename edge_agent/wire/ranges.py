@@ -16,12 +16,6 @@ def check_positive(record: Record, *names: str) -> None:
             raise RecordError(f"{name} is {value} but must be above 0")
 
 
-def check_all_positive(record: Record, name: str) -> None:
-    """Raise RecordError unless every number in this field is above 0."""
-    if not all(value > 0 for value in getattr(record, name)):
-        raise RecordError(f"{name} are {getattr(record, name)} but must be above 0")
-
-
 def check_not_negative(record: Record, *names: str) -> None:
     """Raise RecordError unless each of these fields is at least 0 or None."""
     for name, value in _known(record, names):
