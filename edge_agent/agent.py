@@ -17,14 +17,22 @@ from edge_agent.backoff import Backoff, poll_pause_s
 from edge_agent.cache import DEFAULT_MAX_BYTES
 from edge_agent.clocks import power_mode
 from edge_agent.cooling import START_C
-from edge_agent.errors import ArtifactError, BadUsageError, EdgeError, LinkError, RefusedError, StoppedError
+from edge_agent.errors import (
+    ArtifactError,
+    BadUsageError,
+    EdgeError,
+    ForbiddenError,
+    LinkError,
+    RefusedError,
+    StoppedError,
+)
 from edge_agent.fingerprint import read_fingerprint
 from edge_agent.health import ROOT, read_health
 from edge_agent.home import BoardConfig, Home
 from edge_agent.identity import key_blob, key_sha256
 from edge_agent.lifetime import StopSignal
 from edge_agent.mailbox import Mailbox, open_mailbox
-from edge_agent.records import AgentSettings, Heartbeat, Lease, RecordError, Result
+from edge_agent.records import AgentSettings, Heartbeat, Lease, RecordError, Result, UnreadableLeaseError, stable_hash
 from edge_agent.sensors import EnergySensor, Place, find_sensor
 from edge_agent.sentinel import Sentinel
 from edge_agent.spool import Spool
@@ -36,6 +44,7 @@ _RESEND_S = 30.0
 _REREAD_S = 10.0
 _MAX_REFUSALS = 5
 _MAX_STARTS = 2
+_SLOW_LINK_BYTES_S = 128 << 10  # what a fetch is announced by, since nothing is said meanwhile
 
 
 class Agent:
@@ -70,7 +79,6 @@ class Agent:
         self._sensor: EnergySensor | None = None
         self._backoff = Backoff(rng=rng or random.Random())
         self._spool = Spool(home.spool_path)
-        self._sentinel = Sentinel(work=home.work_path)
         self._settings: AgentSettings | None = None
         self._server_ahead_s = 0.0
         self._sent_at: dict[str, float] = {}
@@ -79,6 +87,7 @@ class Agent:
         self._beat_at = float("-inf")
         self._worked_at = float("-inf")
         self._fingerprint = read_fingerprint()
+        self._sentinel = Sentinel(work=home.work_path, kept=home.sentinel_path, state=stable_hash(self._fingerprint))
 
     def run(self) -> None:
         """Serve until asked to stop; broken links are taken up again.
@@ -177,9 +186,13 @@ class Agent:
     def _send_pending(self, mailbox: Mailbox) -> None:
         now = time.monotonic()
         for result in self._spool.pending():
-            if now - self._sent_at.get(result.result_id, float("-inf")) >= _RESEND_S:
+            if now - self._sent_at.get(result.result_id, float("-inf")) < _RESEND_S:
+                continue
+            try:
                 mailbox.put_result(result)
-                self._sent_at[result.result_id] = now
+            except ForbiddenError as error:  # the link is sound, so what follows need not wait for this one
+                log.warning("result %s waits: %s", result.result_id, error)
+            self._sent_at[result.result_id] = now
 
     def _open_leases(self, mailbox: Mailbox, lease_ids: tuple[str, ...]) -> list[Lease]:
         """Return the leases that are to be worked on, in their order."""
@@ -190,12 +203,21 @@ class Agent:
             try:
                 lease = mailbox.read_lease(lease_id)
             except RecordError as error:
-                log.error("lease %s is not readable and is left alone: %s", lease_id, error)
                 self._bad_leases[lease_id] = time.monotonic()
+                self._answer_unreadable(lease_id, error)
                 continue
             if lease is not None and self._is_ours(lease):
                 leases.append(lease)
         return sorted(leases, key=lambda lease: lease.token)
+
+    def _answer_unreadable(self, lease_id: str, error: RecordError) -> None:
+        """Say that a lease cannot be read, so that another board gets the request; one cut short is made whole soon."""
+        stub = error.stub if isinstance(error, UnreadableLeaseError) else None
+        log.error("lease %s is not readable and is %s: %s", lease_id, "answered so" if stub else "left alone", error)
+        if stub is not None and not self._spool.is_answered(stub):
+            cause = f"the lease cannot be read: {error}"
+            identity = answer(stub, incarnation=self._incarnation)
+            self._spool.add(refusal(identity, status="agent_error", fault="board", cause=cause))
 
     def _is_ours(self, lease: Lease) -> bool:
         late = time.time() + self._server_ahead_s >= lease.deadline_unix_s
@@ -226,7 +248,7 @@ class Agent:
         left_s = lease.deadline_unix_s - time.time() - self._server_ahead_s
         give_up_at = time.monotonic() + left_s
         try:
-            self._beat(mailbox, state="fetching", lease=lease)
+            self._beat(mailbox, state="fetching", lease=lease, quiet_s=lease.model.size_bytes / _SLOW_LINK_BYTES_S)
             model = mailbox.fetch_artifact(lease.model)
         except ArtifactError as error:
             return refusal(identity, status="agent_error", fault="infra", cause=str(error))

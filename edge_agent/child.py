@@ -23,6 +23,7 @@ from edge_agent.inference import CPU, ON_GPU, build_engine, make_feeds, open_ses
 from edge_agent.isolation import cut_network
 from edge_agent.onnx_file import check_model_file
 from edge_agent.process_limits import involuntary_switches, limit_memory, peak_kib, reset_peak, set_limits
+from edge_agent.records import CAUSE_LIMIT, shortened
 from edge_agent.tiers import TierPlan
 
 _OOM_TEXTS = ("bad_alloc", "failed to allocate memory", "cannot allocate memory", "out of memory")
@@ -38,14 +39,14 @@ def main() -> int:
         answer = {"ok": True, **_measure(job, Stages(stage_fd))}
         answer["runtime"]["network_cut"] = network_cut
     except ChildFaultError as error:
-        answer = {"ok": False, "kind": error.kind, "cause": str(error)}
+        answer = {"ok": False, "kind": error.kind, "cause": shortened(str(error), CAUSE_LIMIT)}
     except ModelRefusedError as error:
-        answer = {"ok": False, "kind": "model", "cause": str(error)}
+        answer = {"ok": False, "kind": "model", "cause": shortened(str(error), CAUSE_LIMIT)}
     except MemoryError:
         answer = {"ok": False, "kind": "oom", "cause": "the child ran out of memory"}
     except Exception as error:
         kind = "oom" if any(text in str(error).lower() for text in _OOM_TEXTS) else "model"
-        answer = {"ok": False, "kind": kind, "cause": f"{type(error).__name__}: {error}"[:2000]}
+        answer = {"ok": False, "kind": kind, "cause": shortened(f"{type(error).__name__}: {error}", CAUSE_LIMIT)}
     write_whole(Path(job["answer"]), json.dumps(answer, allow_nan=False).encode())
     return 0
 

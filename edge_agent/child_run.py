@@ -18,7 +18,7 @@ from edge_agent.errors import StoppedError
 from edge_agent.health import memory_available_kib, oom_kill_count
 from edge_agent.inference import ON_GPU, PROVIDERS
 from edge_agent.launch import kill_group, start_module
-from edge_agent.records import RuntimeSettings
+from edge_agent.records import RuntimeSettings, check_plain
 from edge_agent.tiers import TierPlan
 from edge_agent.verdict import ChildEnd
 
@@ -195,8 +195,8 @@ def _difference(after: int | None, before: int | None) -> int | None:
 
 def _decoded(path: Path) -> dict[str, Any] | None:
     try:
-        answer = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        answer = check_plain(json.loads(path.read_bytes()), where="answer")
+    except (OSError, ValueError, RecursionError):
         return None
     return answer if isinstance(answer, dict) else None
 

@@ -77,6 +77,11 @@ class Home:
         return self.root / "work"
 
     @property
+    def sentinel_path(self) -> Path:
+        """What the sentinel usually takes on this board."""
+        return self.root / "sentinel.json"
+
+    @property
     def lock_path(self) -> Path:
         """Held with flock by the running agent."""
         return self.root / "lock"

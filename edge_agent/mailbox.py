@@ -55,7 +55,7 @@ class Mailbox(Protocol):
         ...
 
     def read_lease(self, lease_id: str) -> Lease | None:
-        """Return a lease, None if it is gone; raise RecordError if it is none."""
+        """Return a lease, None if it is gone; raise UnreadableLeaseError or another RecordError if it is none."""
         ...
 
     def read_settings(self) -> AgentSettings:
@@ -113,12 +113,7 @@ class SftpMailbox:
     def read_lease(self, lease_id: str) -> Lease | None:
         """Return a lease, None if it is gone."""
         text = self._read(f"/inbox/lease-{check_name(lease_id)}.json")
-        if text is None:
-            return None
-        lease = Lease.from_json(text)
-        if lease.lease_id != lease_id:
-            raise RecordError(f"lease {lease_id!r} holds lease_id {lease.lease_id!r}; both must be the same")
-        return lease
+        return None if text is None else Lease.read(text, lease_id=lease_id)
 
     def read_settings(self) -> AgentSettings:
         """Return /agent.json."""

@@ -197,7 +197,7 @@ def _conclude(bench: _Bench, ask: dict[str, Any], *, counts: dict[str, Any]) -> 
     from edge_agent import pair_statistics
     from edge_agent.pair_observation import MAX_MISMATCH, observe
 
-    runs, n, duration_s = _gathered([*ask["earlier"], ask["raw"]])
+    runs, n, durations_s = _gathered([*ask["earlier"], ask["raw"]])
     replay, replayed = _replay(bench, seconds=ask["replay_s"])
     windows: dict[str, list[int] | None] = {"replay": [replay.start_ns, replay.end_ns, replay.n]}
     windows |= {name: _alone(bench, big=name == "big", seconds=ask["energy_s"]) for name in ("little", "big")}
@@ -208,7 +208,7 @@ def _conclude(bench: _Bench, ask: dict[str, Any], *, counts: dict[str, Any]) -> 
     replay_ms, rate = float(replay.times_ns.mean()) / 1e6, float(seen.routes[replayed].mean())
     interaction = replay_ms / ((1 - rate) * costs[0].mean_ms + rate * costs[1].mean_ms) - 1
     means = tuple(pair_statistics.mean_ms([run], shares=shares) for run in runs)
-    first, last = pair_statistics.minutes(runs[-1], shares=shares)
+    first, last = pair_statistics.minutes(runs[-1], shares=shares, duration_s=durations_s[-1])
     figures = PairFigures(
         operating_point=bench.header.operating_point.name,
         routes=costs,
@@ -226,22 +226,23 @@ def _conclude(bench: _Bench, ask: dict[str, Any], *, counts: dict[str, Any]) -> 
         stages_ms=seen.stages_ms,
         flags=_flags(bench.plan, agrees=agrees, interaction=interaction, means=means),
     )
-    latency = {"n": n, "duration_s": duration_s, **counts, **pair_statistics.summarise(runs, shares=shares)}
+    latency = {"n": n, "duration_s": sum(durations_s), **counts, **pair_statistics.summarise(runs, shares=shares)}
     return {"latency": latency, "pair": figures.to_dict(), "windows_ns": windows}
 
 
-def _gathered(paths: list[str]) -> tuple[list[Any], int, float]:
-    """Return the times of all processes, and how many inferences and seconds their windows were."""
+def _gathered(paths: list[str]) -> tuple[list[Any], int, list[float]]:
+    """Return the times of all processes, how many inferences these were, and the seconds of each process's window."""
     import numpy as np
 
     from edge_agent.pair_statistics import PathTimes
 
-    runs, n, duration_s = [], 0, 0.0
+    runs, n, durations_s = [], 0, list[float]()
     for path in paths:
         with np.load(path) as raw:
             runs.append(PathTimes(times_ms=raw["times_ms"], paths=raw["paths"].astype(np.int64)))
-            n, duration_s = n + int(raw["totals"][0]), duration_s + float(raw["totals"][1])
-    return runs, n, duration_s
+            n += int(raw["totals"][0])
+            durations_s.append(float(raw["totals"][1]))
+    return runs, n, durations_s
 
 
 def _replay(bench: _Bench, *, seconds: float) -> tuple[Any, Any]:

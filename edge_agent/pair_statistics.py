@@ -145,13 +145,18 @@ def _quantile(values: Times, weights: Times, share: float) -> float:
     return float(values[order[min(int(np.searchsorted(reached, share - 1e-12)), len(order) - 1)]])
 
 
-def minutes(run: PathTimes, *, shares: Shares) -> tuple[float | None, float | None]:
-    """Return the pair's mean over the first and over the last minute, None unless the run took at least two."""
-    elapsed_s = np.cumsum(run.times_ms) / 1e3
-    if elapsed_s[-1] < 120:
-        return None, None
-    parts = (elapsed_s <= 60, elapsed_s >= elapsed_s[-1] - 60)
+def minutes(run: PathTimes, *, shares: Shares, duration_s: float) -> tuple[float | None, float | None]:
+    """Return the pair's mean over the first and over the last minute of a run that took `duration_s`.
+
+    Each recorded time stands for as many inferences as any other, so that it counts by its share of the run. None
+    unless the run took at least two minutes and both minutes have both routes.
+    """
+    passed = np.cumsum(run.times_ms)
+    elapsed_s = passed * (duration_s / passed[-1])
     first, last = (
-        mean_ms([PathTimes(times_ms=run.times_ms[part], paths=run.paths[part])], shares=shares) for part in parts
+        PathTimes(times_ms=run.times_ms[part], paths=run.paths[part])
+        for part in (elapsed_s <= 60, elapsed_s >= duration_s - 60)
     )
-    return first, last
+    if duration_s < 120 or any(len(np.unique(part.paths)) < len(ROUTES) for part in (first, last)):
+        return None, None
+    return mean_ms([first], shares=shares), mean_ms([last], shares=shares)

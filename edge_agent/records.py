@@ -13,16 +13,28 @@ from edge_agent.wire.bundle import BUNDLE_VERSION, BundleFile, InputSpec, Manife
 from edge_agent.wire.energy import Calibration, Energy, EnergyScope, SensorFault, SensorFaultKind
 from edge_agent.wire.enrolment import EnrolmentAnswer, EnrolmentCode, EnrolmentRequest
 from edge_agent.wire.figures import Latency, Memory, PairFigures, RouteCost
-from edge_agent.wire.lease import Artifact, Half, Lease, RuntimeSettings, Tier
+from edge_agent.wire.lease import Artifact, Half, Lease, RuntimeSettings, Tier, UnreadableLeaseError
 from edge_agent.wire.operating_point import OperatingPoint, Promise
 from edge_agent.wire.pack import PACK_VERSION, PackHeader
-from edge_agent.wire.record import PROTOCOL_VERSION, Record, RecordError, check_name, check_sha256, stable_hash
-from edge_agent.wire.result import Acknowledgement, Fault, Result, Status
+from edge_agent.wire.record import (
+    CAUSE_LIMIT,
+    PROTOCOL_VERSION,
+    Record,
+    RecordError,
+    check_name,
+    check_plain,
+    check_sha256,
+    shortened,
+    stable_hash,
+)
+from edge_agent.wire.result import RESULT_LIMIT_BYTES, Acknowledgement, Fault, Result, Status
 
 __all__ = [
     "BUNDLE_VERSION",
+    "CAUSE_LIMIT",
     "PACK_VERSION",
     "PROTOCOL_VERSION",
+    "RESULT_LIMIT_BYTES",
     "Acknowledgement",
     "AgentSettings",
     "Artifact",
@@ -54,8 +66,11 @@ __all__ = [
     "SensorFaultKind",
     "Status",
     "Tier",
+    "UnreadableLeaseError",
     "Variant",
     "check_name",
+    "check_plain",
     "check_sha256",
+    "shortened",
     "stable_hash",
 ]

@@ -10,8 +10,8 @@ from edge_agent.measuring import Supervision, measure_file
 from edge_agent.records import RuntimeSettings, Tier
 from edge_agent.sentinel_model import SENTINEL_MODEL
 from edge_agent.tiers import SENTINEL_EVERY_S, SENTINEL_PLAN, TIERS
+from edge_agent.usual_time import MAX_CHANGE, UsualTime, keep_usual_time, read_usual_time
 
-MAX_CHANGE = 0.10
 _FILE = "sentinel.onnx"
 
 
@@ -33,16 +33,36 @@ class Sentinel:
 
     Args:
         work: A folder for the model and the exchange with the child.
+        kept: Where to keep what it usually takes here; None keeps it for the life of this object only.
+        state: What must stay the same for times to be comparable, such as the hash of the board's fingerprint.
         clock: Seconds, monotonic.
     """
 
-    def __init__(self, *, work: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        self._work, self._clock = work, clock
-        self._read_at = clock()
+    def __init__(
+        self, *, work: Path, kept: Path | None = None, state: str = "", clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._work, self._kept, self._clock = work, kept, clock
+        self._usual = UsualTime(state=state) if kept is None else read_usual_time(kept, state=state)
+        self._read_at = clock() if self._usual.median_ms is None else float("-inf")
 
     def is_due(self, tier: Tier) -> bool:
         """Return whether a measurement of this tier begins with a reading."""
         return TIERS[tier].sentinel or self._clock() - self._read_at >= SENTINEL_EVERY_S
+
+    def slower_cause(self, time_ms: float) -> str | None:
+        """Return why a board that takes `time_ms` is slower than itself, None if it is not.
+
+        A time that is as it was is remembered; after one that is not, the next measurement begins with a reading again.
+        """
+        cause = self._usual.slower_cause(time_ms)
+        if cause is not None:
+            self._read_at = float("-inf")
+            return f"{cause}; if it is meant to be so from now on, remove {self._kept}" if self._kept else cause
+        usual = self._usual.after(time_ms)
+        if self._kept is not None and usual != self._usual:
+            keep_usual_time(self._kept, usual)
+        self._usual = usual
+        return None
 
     def read_ms(self, *, supervision: Supervision) -> float | None:
         """Return the sentinel's median time on one thread of the CPU, None if it could not be timed.

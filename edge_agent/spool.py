@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
+import logging
 from pathlib import Path
 from typing import TypeVar
 
 from edge_agent.files import sync_folder, write_whole
-from edge_agent.records import Lease, RecordError, Result
+from edge_agent.records import RESULT_LIMIT_BYTES, Lease, RecordError, Result
 
-KEEP_S = 7 * 24 * 3600.0
+log = logging.getLogger("edge_agent")
+
 _MAX_ANSWERED = 512
 
 T = TypeVar("T")
@@ -25,22 +26,23 @@ def lease_key(lease: Lease | Result) -> str:
 class Spool:
     """A folder of results, one file each, and two small ledgers: leases answered, and leases begun."""
 
-    def __init__(self, folder: Path, *, now: float | None = None) -> None:
-        """Read the folder; results older than seven days are dropped, damaged files set aside as `.bad`."""
+    def __init__(self, folder: Path) -> None:
+        """Read the folder; what no gateway takes is set aside as `.bad`.
+
+        No result is dropped for its age: many boards have no clock of their own and wake up in another year, and a
+        gateway that no longer wants a result says so.
+        """
         self._folder = folder
         self._answered_path, self._begun_path = folder / "answered.ledger", folder / "begun.ledger"
         self._results: dict[str, Result] = {}
-        now = time.time() if now is None else now
         for path in sorted(folder.glob("*.json")):
             try:
-                result = Result.from_json(path.read_bytes())
-            except RecordError:
+                result = _sendable(path)
+            except RecordError as error:
+                log.error("spooled result %s is set aside as .bad: %s", path.name, error)
                 path.rename(path.with_suffix(".bad"))
                 continue
-            if now - path.stat().st_mtime > KEEP_S:
-                path.unlink()
-            else:
-                self._results[result.result_id] = result
+            self._results[result.result_id] = result
         self._answered = _ledger(self._answered_path, list[str]())
         self._begun = _ledger(self._begun_path, dict[str, int]())
 
@@ -85,6 +87,13 @@ class Spool:
         """Strike a lease from the ledger of those begun: it was answered, or given up with the agent alive."""
         if self._begun.pop(lease_key(lease), None) is not None:
             write_whole(self._begun_path, json.dumps(self._begun).encode())
+
+
+def _sendable(path: Path) -> Result:
+    result = Result.from_json(path.read_bytes())
+    if (size := len(result.to_json())) > RESULT_LIMIT_BYTES:
+        raise RecordError(f"it takes {size} bytes but the gateway takes results of at most {RESULT_LIMIT_BYTES}")
+    return result
 
 
 def _ledger(path: Path, empty: T) -> T:

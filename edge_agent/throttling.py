@@ -68,11 +68,13 @@ def under_voltage_alarm(root: Path) -> bool | None:
 
 def cooling_states(root: Path) -> dict[str, int]:
     """Return each cooling device's state by `device:type`; above 0 it cools, often by slowing something."""
-    states = {}
-    for device in sorted(root.glob("sys/class/thermal/cooling_device*")):
-        if (state := number_of(device / "cur_state")) is not None:
-            states[f"{device.name}:{text_of(device / 'type')}"] = state
-    return states
+    found = {name: number_of(path) for name, path in _coolers(root).items()}
+    return {name: state for name, state in found.items() if state is not None}
+
+
+def _coolers(root: Path) -> dict[str, Path]:
+    devices = sorted(root.glob("sys/class/thermal/cooling_device*"))
+    return {f"{device.name}:{text_of(device / 'type')}": device / "cur_state" for device in devices}
 
 
 def throttle_cause(before: dict[str, Any], after: dict[str, Any]) -> str | None:
@@ -87,12 +89,14 @@ def throttle_cause(before: dict[str, Any], after: dict[str, Any]) -> str | None:
     for name, count in after["over_current_events"].items():
         if (new_events := count - before["over_current_events"].get(name, count)) > 0:
             return f"{name} ({_OC_KINDS.get(name, 'over-current')}) counted {new_events} events"
-    return _cooling_cause(before["cooling_states"], after["cooling_states"])
+    states, meanwhile = after["cooling_states"], after.get("cooling_meanwhile", {})
+    most = {name: max(state, meanwhile.get(name, state)) for name, state in states.items()}
+    return _cooling_cause(before["cooling_states"], meanwhile | most)
 
 
-def _cooling_cause(before: dict[str, int], after: dict[str, int]) -> str | None:
-    """Return what slowed something to cool it; a fan slows nothing."""
-    for name, state in after.items():
+def _cooling_cause(before: dict[str, int], most: dict[str, int]) -> str | None:
+    """Return what slowed something to cool it, by the highest states since; a fan slows nothing."""
+    for name, state in most.items():
         kind, was = name.partition(":")[2], before.get(name, state)
         if kind.startswith(_SLOWING) and max(was, state) > 0:
             return f"cooling device {kind} is at {max(was, state)}: it slows the board to cool it"
@@ -102,22 +106,26 @@ def _cooling_cause(before: dict[str, int], after: dict[str, int]) -> str | None:
 
 
 class ThrottleWatch:
-    """Looks at a Raspberry Pi's bits twice a second meanwhile, because a sticky bit may have been set before.
+    """Looks twice a second at what leaves no trace: a Raspberry Pi's bits, and cooling devices other than fans.
 
-    On other boards it does nothing: their counters keep what happened. Neither does it where only the program vcgencmd
-    would answer, which costs a process each time.
+    A sticky bit may have been set before, and a cooling device may be at rest again at the end. Counters keep what
+    happened and are not looked at; neither is a Pi where only the program vcgencmd would answer, which costs a process
+    each time.
     """
 
     def __init__(self, root: Path, *, poll_s: float = _POLL_S) -> None:
         """Take the root above sys/; nothing runs yet."""
         self.seen: set[str] = set()
+        self.cooling: dict[str, int] = {}
         self._root, self._poll_s = root, poll_s
+        self._tells_bits = any((root / path).exists() for path in (_PI_THROTTLED, *DEVICES))
+        self._coolers = {name: path for name, path in _coolers(root).items() if "fan" not in name.lower()}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="throttle-watch", daemon=True)
 
     def __enter__(self) -> ThrottleWatch:
         """Begin to look, if this board tells."""
-        if any((self._root / path).exists() for path in (_PI_THROTTLED, *DEVICES)):
+        if self._tells_bits or self._coolers:
             self._thread.start()
         return self
 
@@ -131,4 +139,8 @@ class ThrottleWatch:
 
     def _watch(self) -> None:
         while not self._stop.wait(self._poll_s):
-            self.seen.update(names_now(pi_bits(self._root)) or ())
+            if self._tells_bits:
+                self.seen.update(names_now(pi_bits(self._root)) or ())
+            for name, path in self._coolers.items():
+                if (state := number_of(path)) is not None:
+                    self.cooling[name] = max(state, self.cooling.get(name, state))

@@ -14,7 +14,7 @@ from edge_agent.health import ROOT, read_health
 from edge_agent.lifetime import StopSignal
 from edge_agent.measuring import Measurement, Supervision, grade_window, measure_file, new_result_id, quiet_s
 from edge_agent.pair_measuring import measure_pair
-from edge_agent.records import Fault, Lease, Result, Status
+from edge_agent.records import RESULT_LIMIT_BYTES, Fault, Lease, RecordError, Result, Status
 from edge_agent.sensors import EnergySensor
 from edge_agent.sentinel import Sentinel, sentinel_cause
 from edge_agent.throttling import ThrottleWatch
@@ -49,6 +49,20 @@ def answer(lease: Lease, *, incarnation: str) -> Result:
 def refusal(identity: Result, *, status: Status, fault: Fault, cause: str) -> Result:
     """Return an answer that says why there is no figure."""
     return dataclasses.replace(identity, status=status, fault=fault, cause=cause, finished_unix_s=time.time())
+
+
+def sendable(result: Result, *, identity: Result) -> Result:
+    """Return the result, or an answer that says why no gateway would take it: a child may answer anything."""
+    try:
+        checked = Result.from_dict(result.to_dict())
+        size = len(checked.to_json())
+    except RecordError as error:
+        cause = f"what was measured is no result: {error}"
+        return refusal(identity, status="agent_error", fault="unknown", cause=cause)
+    if size <= RESULT_LIMIT_BYTES:
+        return checked
+    cause = f"what was measured takes {size} bytes but the gateway takes results of at most {RESULT_LIMIT_BYTES}"
+    return refusal(identity, status="agent_error", fault="unknown", cause=cause)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +124,9 @@ def measure_lease(
         if cooled.cause is not None:
             return refusal(identity, status="throttled", fault="board", cause=cooled.cause)
     before_ms = sentinel.read_ms(supervision=calm) if sentinel and sentinel.is_due(lease.tier) else None
+    if before_ms is not None and not local and sentinel and (cause := sentinel.slower_cause(before_ms)):
+        slow = refusal(identity, status="drift", fault="board", cause=cause)
+        return dataclasses.replace(slow, health={"sentinel": {"before_ms": before_ms, "after_ms": None}})
     measured, before, after = _between_readings(lease, model, place, supervision=supervision)
     verdict = grade_window(measured, tier=lease.tier)
     if verdict.status in ("ok", "drift", "noisy"):
@@ -122,7 +139,7 @@ def measure_lease(
     health = {"before": before, "after": after, "sentinel": {"before_ms": before_ms, "after_ms": after_ms}}
     if cooled is not None:
         health["cooling"] = dataclasses.asdict(cooled)
-    return _result(identity, measured, verdict, lease=lease, health=health, local=local)
+    return sendable(_result(identity, measured, verdict, lease=lease, health=health, local=local), identity=identity)
 
 
 def _between_readings(
@@ -140,7 +157,8 @@ def _between_readings(
             sensor=place.sensor,
             supervision=supervision,
         )
-    return measured, before, {**read_health(measure_clocks=True), "throttled_meanwhile": sorted(watch.seen)}
+    meanwhile = {"throttled_meanwhile": sorted(watch.seen), "cooling_meanwhile": watch.cooling}
+    return measured, before, {**read_health(measure_clocks=True), **meanwhile}
 
 
 def _result(

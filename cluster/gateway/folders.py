@@ -110,6 +110,15 @@ class GatewayFolders:
         """The roots that enrolling boards see, one folder per code."""
         return self.root / "enrolments"
 
+    @property
+    def refusals(self) -> Path:
+        """What the boards handed in and was no result, one folder per board."""
+        return self.root / "refused"
+
+    def refused(self, board: str) -> Path:
+        """The last uploads of a board that were no result, for a person to look at."""
+        return self.refusals / board
+
     def mailbox(self, board: str) -> Mailbox:
         """Return the mailbox of `board`, a name that has passed `check_name`."""
         if self.chroots is not None and (self.chroots / board / "inbox").is_dir():

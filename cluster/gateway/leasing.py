@@ -11,18 +11,18 @@ from collections import Counter
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 
-from edge_agent.records import Lease, Result, RuntimeSettings, Tier
+from edge_agent.records import Fault, Lease, Result, RuntimeSettings, Tier
 from edge_agent.tiers import TIERS, longest_s
 from nas_service.fleet import PendingRequest, Settlement, StandingLease
 from nas_service.measurement import RequestStatus
 
-LOST_AFTER_S = 60.0
+LOST_AFTER_S = 60.0  # six heartbeats; sooner than many would, since a late answer is kept and a job waits for nobody
 GONE_AFTER_S = 30.0  # without a connection, which a dead board loses within a minute; silence protects no longer
 RESTART_GRACE_S = 10.0  # to hand in a result that it kept, or to say that it goes on with the lease
-TTL_S = 180.0
 QUIET_MARGIN_S = 60.0
 QUIET_LIMIT_S = 900.0
 DEADLINE_MARGIN_S = 30.0
+DEADLINE_MIN_S = 180.0
 HOLDING_LIMIT = 2
 ATTEMPTS_LIMIT = 3
 INFRA_LIMIT = 10
@@ -86,11 +86,6 @@ def _quiet_end(board: BoardView) -> float:
     return end
 
 
-def ttl_s(*, quiet_s: float = 0.0) -> float:
-    """Return a lease's time to live without word from the board: the longer of 180 s and announced quiet + 60 s."""
-    return max(TTL_S, quiet_s + QUIET_MARGIN_S)
-
-
 def measure_s(settings: RuntimeSettings, *, tier: Tier) -> float:
     """Return how long a lease's measurement may take: what its class allows, or what its tier needs if that is more."""
     return max(settings.measure_timeout_s, longest_s(tier))
@@ -100,12 +95,14 @@ def deadline(granted_at: float, *, settings: RuntimeSettings, tier: Tier = "scre
     """Return when a lease is over even if the board still talks; `position` 1 waits for the lease at position 0."""
     prepare_s = TIERS[tier].processes * settings.prepare_timeout_s
     one_s = prepare_s + measure_s(settings, tier=tier) + DEADLINE_MARGIN_S
-    return granted_at + (position + 1) * max(one_s, TTL_S)
+    return granted_at + (position + 1) * max(one_s, DEADLINE_MIN_S)
 
 
 def expiries(leases: Iterable[StandingLease], boards: Iterable[BoardView], *, now: float) -> list[Expiry]:
     """Return the leases that are over, each with its cause.
 
+    A lease lives for its `ttl_s` without word from its board, or for a minute beyond the silence that the board has
+    announced if that is longer, and never past its deadline.
     Only the lease that the board was working on, its oldest, uses up a try; one ahead was never begun.
     """
     by_name = {board.name: board for board in boards}
@@ -129,7 +126,7 @@ def _over(lease: StandingLease, board: BoardView | None, now: float) -> str | No
     if now > lease.lease.deadline_unix_s:
         return f"board {board.name} kept the lease past its deadline"
     silent_since = max(board.silent_since, lease.granted_at)
-    if now > silent_since + LOST_AFTER_S and now > _quiet_end(board):
+    if now > silent_since + lease.lease.ttl_s and now > _quiet_end(board):
         return f"board {board.name} was not heard for {now - silent_since:.0f} s"
     return None
 
@@ -170,9 +167,13 @@ def after_result(request: PendingRequest, result: Result, *, now: float) -> Sett
     cause = f"{result.status} on {result.board}: {result.cause or 'no cause given'}"
     if result.fault == "model":
         return _settle(request, RequestStatus.FAILED, cause=cause)
-    if result.fault == "infra":
-        return _free_retry(request, cause=cause, now=now)
-    return _another_try(request, cause=cause, now=now)
+    return after_fault(request, fault=result.fault, cause=cause, now=now)
+
+
+def after_fault(request: PendingRequest, *, fault: Fault | None, cause: str, now: float) -> Settlement:
+    """Return what becomes of a request whose lease ended without a figure, by whose fault that was."""
+    retry = _free_retry if fault == "infra" else _another_try
+    return retry(request, cause=cause, now=now)
 
 
 def _settle(request: PendingRequest, state: RequestStatus, *, cause: str | None = None) -> Settlement:

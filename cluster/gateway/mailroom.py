@@ -16,9 +16,15 @@ from pathlib import Path
 
 from cluster.gateway import artifacts, leasing
 from cluster.gateway.folders import GatewayFolders, Mailbox, write_whole
+from cluster.gateway.intake import Intake, acknowledge
 from cluster.gateway.leasing import BoardView, Expiry
-from cluster.gateway.outbox import Letter, read_letters
-from edge_agent.records import Acknowledgement, AgentSettings, Heartbeat, Lease, RecordError, Result
+from cluster.gateway.outbox import discard
+from edge_agent.records import (
+    AgentSettings,
+    Heartbeat,
+    Lease,
+    RecordError,
+)
 from nas_service.errors import NasError, NotFoundError, RetryableError
 from nas_service.fleet import Board, BoardClass, PendingRequest, Settlement, StandingLease
 from nas_service.store.files import CorruptFileError, FileStore
@@ -53,6 +59,7 @@ class Mailroom:
         self._fleet = fleet
         self._files = files
         self._clock = clock
+        self._intake = Intake(folders, fleet=fleet, clock=clock)
         self.gone = gone
         self._started_at = clock()
         self._heartbeats: dict[str, tuple[int, int]] = {}
@@ -68,12 +75,12 @@ class Mailroom:
             mailbox = self._folders.mailbox(board)
             if mailbox.root.is_dir() and not mailbox.acknowledgement(result_id).exists():
                 mailbox.make()
-                _acknowledge(mailbox, result_id, reason=None)
+                acknowledge(mailbox, result_id, reason=None)
 
     def round(self) -> bool:
         """Bring store and folders in line once; return whether anything was taken in or handed out."""
         boards = self._fleet.boards()
-        busy = sum(self._take_results(board) for board in boards) > 0
+        busy = sum(self._intake.take(board) for board in boards) > 0
         if self._take_heartbeats(boards):
             boards = self._fleet.boards()
         views = self._views(boards)
@@ -90,7 +97,7 @@ class Mailroom:
             path = self._folders.mailbox(board.name).heartbeat
             try:
                 status = path.stat()
-            except FileNotFoundError:
+            except OSError:
                 continue
             stamp = (status.st_mtime_ns, status.st_ino)
             if self._heartbeats.get(board.name) == stamp or status.st_size == 0:  # empty before a chroot's first
@@ -99,46 +106,21 @@ class Mailroom:
             if (beat := _heartbeat(path, board.name)) is not None:
                 beats.append((beat, min(status.st_mtime, self._clock())))
         if beats:
-            self._fleet.heartbeats(beats)
+            self._keep_heartbeats(beats)
         return bool(beats)
 
-    def _take_results(self, board: Board) -> int:
-        mailbox = self._folders.mailbox(board.name)
-        taken = 0
-        for letter in read_letters(mailbox.outbox):
-            self._take(board, mailbox, letter)
-            taken += 1
-        return taken
-
-    def _take(self, board: Board, mailbox: Mailbox, letter: Letter) -> None:
-        """Store one result, remove its file, acknowledge it: in this order, so that a kill repeats and never loses."""
-        reason = letter.problem
-        if letter.result is not None:
-            reason = self._store(board, letter.result)
-        if reason is not None:
-            log.warning("result %s of board %s refused: %s", letter.result_id, board.name, reason)
-        letter.path.unlink(missing_ok=True)
-        _acknowledge(mailbox, letter.result_id, reason=reason)
-
-    def _store(self, board: Board, result: Result) -> str | None:
-        lease = self._fleet.leases.lease(result.lease_id)
-        if lease is None:
-            return f"lease {result.lease_id} was never granted"
-        if result.board != board.name:
-            return f"board is {result.board!r} but the outbox is {board.name!r}'s"
-        if (reason := leasing.misfit(result, lease)) is not None:
-            return reason
-        now = self._clock()
-
-        def settle(request: PendingRequest) -> Settlement:
-            return leasing.after_result(request, result, now=now)
-
-        receipt = self._fleet.leases.record(result, settle=settle, received_at=now)
-        word = "again" if receipt.duplicate else "late" if receipt.late else "stored"
-        log.info(
-            "result %s of board %s for %s: %s, %s", result.result_id, board.name, lease.lease_id, result.status, word
-        )
-        return receipt.reason
+    def _keep_heartbeats(self, beats: Sequence[tuple[Heartbeat, float]]) -> None:
+        """Keep them all at once, or, if one of them cannot be kept, all the others."""
+        try:
+            self._fleet.heartbeats(beats)
+        except RetryableError:
+            raise
+        except Exception as error:
+            if len(beats) == 1:
+                log.warning("heartbeat of board %s cannot be kept: %s", beats[0][0].board, error)
+                return
+            for beat in beats:
+                self._keep_heartbeats([beat])
 
     def _views(self, boards: Sequence[Board]) -> list[BoardView]:
         out, gone = self._quarantined(), self.gone()
@@ -191,7 +173,7 @@ class Mailroom:
         lease = self._fleet.leases.grant(
             grant.measurement_key,
             board=grant.board,
-            ttl_s=leasing.ttl_s(quiet_s=leasing.measure_s(request.settings, tier=request.tier)),
+            ttl_s=leasing.LOST_AFTER_S,
             deadline=leasing.deadline(now, settings=request.settings, tier=request.tier, position=grant.position),
             now=now,
             holding_limit=leasing.HOLDING_LIMIT,
@@ -274,7 +256,8 @@ class Mailroom:
             _sweep(mailbox.inbox, lambda name: name.startswith("ack-"), older_than=now - ACK_KEPT_S)
             _sweep(mailbox.outbox, lambda name: not name.endswith(".json"), older_than=now - PART_KEPT_S)
         known = {board.name for board in boards}
-        _sweep_folders(self._folders.boards, lambda name: name not in known, older_than=now - PART_KEPT_S)
+        for parent in (self._folders.boards, self._folders.refusals):
+            _sweep_folders(parent, lambda name: name not in known, older_than=now - PART_KEPT_S)
         _sweep_folders(self._folders.enrolments, lambda name: True, older_than=now - ACK_KEPT_S)
 
 
@@ -298,18 +281,13 @@ def _heartbeat(path: Path, board: str) -> Heartbeat | None:
     try:
         with path.open("rb") as file:
             beat = Heartbeat.from_json(file.read(HEARTBEAT_LIMIT_BYTES))
-    except (RecordError, FileNotFoundError) as error:
+    except (RecordError, OSError) as error:
         log.warning("heartbeat of board %s ignored: %s", board, error)
         return None
     if beat.board != board:
         log.warning("heartbeat of board %s ignored: it says that it is %r", board, beat.board)
         return None
     return beat
-
-
-def _acknowledge(mailbox: Mailbox, result_id: str, *, reason: str | None) -> None:
-    answer = Acknowledgement(result_id=result_id, stored=reason is None, reason=reason)
-    write_whole(mailbox.acknowledgement(result_id), answer.to_json().encode(), mode=mailbox.file_mode)
 
 
 def _size(path: Path) -> int | None:
@@ -323,7 +301,7 @@ def _sweep(folder: Path, unwanted: Callable[[str], bool], *, older_than: float |
     with os.scandir(folder) as entries:
         for entry in list(entries):
             if unwanted(entry.name) and (older_than is None or entry.stat(follow_symlinks=False).st_mtime < older_than):
-                Path(entry.path).unlink(missing_ok=True)
+                discard(Path(entry.path))
 
 
 def _sweep_folders(parent: Path, unwanted: Callable[[str], bool], *, older_than: float) -> None:

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from edge_agent.records import RESULT_LIMIT_BYTES
+
 Operation = Literal["list", "stat", "read", "write", "remove", "rename_from", "rename_to"]
 
 PART = ".part"
-RESULT_LIMIT_BYTES = 256 << 10
 SMALL_LIMIT_BYTES = 64 << 10
 OUTBOX_LIMIT_FILES = 64
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from edge_agent.wire.lease import RuntimeSettings
-from edge_agent.wire.record import PROTOCOL_VERSION, Record, RecordError
+from edge_agent.wire.record import PROTOCOL_VERSION, Record, RecordError, check_incarnation
 
 _HOST_KEY = re.compile(r"ssh-ed25519 AAAA[A-Za-z0-9+/]{64}")
 
@@ -31,6 +31,9 @@ class Heartbeat(Record):
     next_host_key_sha256: str | None = None
     fingerprint: dict[str, Any] = dataclasses.field(default_factory=dict)
     health: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_incarnation(self.incarnation)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,8 @@ import datetime
 from dataclasses import dataclass
 from typing import Literal
 
-from edge_agent.wire.record import Record, RecordError
+from edge_agent.wire.ranges import check_not_negative, check_positive, check_share
+from edge_agent.wire.record import CAUSE_LIMIT, Record, RecordError, shortened
 
 EnergyScope = Literal["package", "module", "board_input", "wall"]
 SensorFaultKind = Literal["vanished", "forbidden", "not_a_number", "implausible", "failing", "stalled", "uncovered"]
@@ -59,6 +60,11 @@ class Energy(Record):
     sampling_u95: float | None = None
     max_gap_s: float | None = None
 
+    def __post_init__(self) -> None:
+        check_positive(self, "gross_mj", "mean_power_mw")
+        check_not_negative(self, "samples", "sampling_u95", "max_gap_s")
+        check_share(self, "coverage")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SensorFault(Record):
@@ -67,3 +73,6 @@ class SensorFault(Record):
     source: str
     kind: SensorFaultKind
     cause: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cause", shortened(self.cause, CAUSE_LIMIT))

@@ -6,7 +6,11 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
+from edge_agent.wire.ranges import check_ascending, check_not_negative, check_positive, check_share
 from edge_agent.wire.record import Record, RecordError
+
+_PERCENTILES = ("median_ms", "p90_ms", "p95_ms", "p99_ms")
+_INTERVAL = ("mean_ci95_low_ms", "mean_ms", "mean_ci95_high_ms")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +34,13 @@ class Latency(Record):
     outliers: int = 0
     drift_fraction: float | None = None
 
+    def __post_init__(self) -> None:
+        check_positive(self, "n", "duration_s", "mean_ms", "median_ms")
+        check_not_negative(self, "min_ms", "cv", "warmup_n", "cold_start_ms", "outliers")
+        check_ascending(self, "min_ms", *_PERCENTILES, "max_ms")
+        check_ascending(self, "min_ms", "mean_ms", "max_ms")
+        check_ascending(self, *_INTERVAL)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory(Record):
@@ -39,6 +50,15 @@ class Memory(Record):
     peak_load_kib: int
     peak_run_kib: int
     model_file_bytes: int
+
+    def __post_init__(self) -> None:
+        check_not_negative(self, "baseline_kib", "peak_load_kib", "peak_run_kib")
+        check_positive(self, "model_file_bytes")
+        if self.memory_kib < 0:
+            raise RecordError(
+                f"peak_load_kib is {self.peak_load_kib} and peak_run_kib {self.peak_run_kib} but one must be at least "
+                f"baseline_kib, which is {self.baseline_kib}"
+            )
 
     @property
     def memory_kib(self) -> int:
@@ -65,6 +85,12 @@ class RouteCost(Record):
     mean_ci95_high_ms: float
     gross_mj: float | None = None
     net_mj: float | None = None
+
+    def __post_init__(self) -> None:
+        check_share(self, "share")
+        check_positive(self, "n", "mean_ms", "median_ms", "gross_mj")
+        check_ascending(self, *_PERCENTILES)
+        check_ascending(self, *_INTERVAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +121,11 @@ class PairFigures(Record):
     def __post_init__(self) -> None:
         if [route.route for route in self.routes] != ["little", "big"]:
             raise RecordError(f"routes are {[route.route for route in self.routes]} but must be little and big")
+        check_share(self, "route_agreement", "stream_accuracy", "replay_escalation_rate")
+        check_positive(self, "stream_n", "replay_n", "replay_mean_ms", "first_minute_ms", "last_minute_ms")
+        check_not_negative(self, "max_score_error")
+        if not all(mean > 0 for mean in self.process_means_ms):
+            raise RecordError(f"process_means_ms are {self.process_means_ms} but must be above 0")
 
     def mean_ms(self, escalation_rate: float) -> float:
         """Return the expected latency at any threshold, by the share of images that it escalates."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from edge_agent.wire.record import PROTOCOL_VERSION, Record, RecordError, check_name, check_sha256, check_version
 
@@ -44,7 +46,10 @@ class RuntimeSettings(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease(Record):
-    """The right of one board to one measurement: what, until when, and the fencing token of this grant."""
+    """The right of one board to one measurement: what, until when, and the fencing token of this grant.
+
+    Without word from the board it ends after `ttl_s`, or a minute after the silence that the board announced.
+    """
 
     version: int = PROTOCOL_VERSION
     lease_id: str
@@ -68,3 +73,54 @@ class Lease(Record):
         check_sha256(self.structure_key, what="structure_key")
         if self.token < 1 or self.attempt < 1:
             raise RecordError(f"token is {self.token} and attempt {self.attempt} but both must be at least 1")
+
+    @classmethod
+    def read(cls, text: bytes, *, lease_id: str) -> Lease:
+        """Return the lease in the file of `lease_id`.
+
+        Raises:
+            UnreadableLeaseError: It holds none, or another one; with a stub if it holds an object all the same.
+        """
+        try:
+            lease = cls.from_json(text)
+            if lease.lease_id != lease_id:
+                raise RecordError(f"lease {lease_id!r} holds lease_id {lease.lease_id!r}; both must be the same")
+        except RecordError as error:
+            raise UnreadableLeaseError(str(error), stub=_stub(text, lease_id)) from None
+        return lease
+
+
+class UnreadableLeaseError(RecordError):
+    """A lease that this agent cannot read; `stub` has what could be read of it, so that it can be answered."""
+
+    def __init__(self, text: str, *, stub: Lease | None) -> None:
+        super().__init__(text)
+        self.stub = stub
+
+
+def _stub(text: bytes, lease_id: str) -> Lease | None:
+    """Return a lease with those fields that can be read; None for a file that is no object, such as one cut short."""
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(data, dict):
+        return None
+    digest = "0" * 64
+    values: dict[str, Any] = {
+        "token": 1,
+        "attempt": 1,
+        "board": "unknown",
+        "board_class": "unknown",
+        "tier": "probe",
+        "half": "little",
+        "model": {"sha256": digest, "size_bytes": 1},
+        "structure_key": digest,
+        "measurement_key": digest,
+    }
+    rest = {"lease_id": lease_id, "ttl_s": 0.0, "deadline_unix_s": 0.0}
+    for name in values:
+        with contextlib.suppress(RecordError, KeyError):
+            Lease.from_dict({**rest, **values, name: data[name]})
+            values[name] = data[name]
+    return Lease.from_dict({**rest, **values})

@@ -9,7 +9,17 @@ from typing import Any, Literal
 from edge_agent.wire.energy import Energy, SensorFault
 from edge_agent.wire.figures import Latency, Memory, PairFigures
 from edge_agent.wire.lease import Half, Tier
-from edge_agent.wire.record import PROTOCOL_VERSION, Record, RecordError, check_name, check_sha256, check_version
+from edge_agent.wire.record import (
+    CAUSE_LIMIT,
+    PROTOCOL_VERSION,
+    Record,
+    RecordError,
+    check_incarnation,
+    check_name,
+    check_sha256,
+    check_version,
+    shortened,
+)
 
 Status = Literal[
     "ok",
@@ -26,10 +36,15 @@ Status = Literal[
 ]
 Fault = Literal["model", "board", "infra", "unknown"]
 
+RESULT_LIMIT_BYTES = 256 << 10  # what the gateway takes as one result
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result(Record):
-    """A board's answer to one lease. `latency`, `memory` and `energy` are present only if they were measured."""
+    """A board's answer to one lease. `latency`, `memory` and `energy` are present only if they were measured.
+
+    A cause longer than 2,000 characters is cut and says so: a crafted model chooses what its errors say.
+    """
 
     version: int = PROTOCOL_VERSION
     result_id: str
@@ -60,8 +75,11 @@ class Result(Record):
 
     def __post_init__(self) -> None:
         check_version(self.version, PROTOCOL_VERSION, "result")
+        if self.cause is not None:
+            object.__setattr__(self, "cause", shortened(self.cause, CAUSE_LIMIT))
         check_name(self.result_id, what="result_id")
         check_name(self.lease_id, what="lease_id")
+        check_incarnation(self.incarnation)
         check_sha256(self.measurement_key, what="measurement_key")
         check_sha256(self.structure_key, what="structure_key")
         if self.status == "ok" and self.latency is None:
@@ -78,3 +96,7 @@ class Acknowledgement(Record):
     result_id: str
     stored: bool
     reason: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.reason is not None:
+            object.__setattr__(self, "reason", shortened(self.reason, CAUSE_LIMIT))

@@ -185,9 +185,7 @@ class FleetStore:
                 if row is None:
                     continue
                 expected = frozen.get(row["board_class"])
-                mismatch = row["mismatch"]
-                if expected is not None and beat.fingerprint:
-                    mismatch = fingerprint_difference(expected, beat.fingerprint)
+                mismatch = None if expected is None else fingerprint_difference(expected, beat.fingerprint)
                 anew = row["incarnation"] != beat.incarnation
                 connection.execute(
                     boards.update()
@@ -241,7 +239,8 @@ class FleetStore:
         if structure_key is not None:
             query = query.where(measurements.c.structure_key == structure_key)
         with self._db.reading() as connection:
-            return [measurement_of(row) for row in connection.execute(query.limit(limit).offset(offset)).mappings()]
+            rows = connection.execute(query.limit(limit).offset(offset)).mappings()
+            return [found for row in rows if (found := measurement_of(row)) is not None]
 
     def shared_figures(self, board_class: str, *, limit: int = SHARED_LIMIT) -> list[SharedFigure]:
         """Return what the boards of a class found for the `limit` subjects that two or more of them measured last."""

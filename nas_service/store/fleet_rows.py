@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, select
 
-from edge_agent.records import Artifact, Heartbeat, Lease, Result, RuntimeSettings
+from edge_agent.records import Artifact, Heartbeat, Lease, RecordError, Result, RuntimeSettings
 from nas_service.fleet import (
     Board,
     BoardClass,
@@ -22,7 +22,6 @@ from nas_service.store.fleet_tables import leases, measurement_requests, measure
 
 def board_of(row: RowMapping) -> Board:
     """Return the board in a row of `boards`."""
-    heartbeat = row["heartbeat"]
     return Board(
         name=row["name"],
         board_class=row["board_class"],
@@ -32,10 +31,17 @@ def board_of(row: RowMapping) -> Board:
         revoked_at=row["revoked_at"],
         incarnation=row["incarnation"],
         incarnation_since=row["incarnation_since"],
-        heartbeat=None if heartbeat is None else Heartbeat.from_dict(heartbeat),
+        heartbeat=_heartbeat_of(row["heartbeat"]),
         last_seen=row["last_seen"],
         mismatch=row["mismatch"],
     )
+
+
+def _heartbeat_of(raw: Any) -> Heartbeat | None:
+    try:
+        return None if raw is None else Heartbeat.from_dict(raw)
+    except RecordError:  # kept by a version that asked for less; the next one comes within seconds
+        return None
 
 
 def class_of(row: RowMapping) -> BoardClass:
@@ -113,9 +119,12 @@ def still_counts(row: RowMapping) -> bool:
     )
 
 
-def measurement_of(row: RowMapping) -> Measurement:
-    """Return the measurement in a row of `measurements`."""
-    return Measurement(result=Result.from_dict(row["result"]), late=row["late"], received_at=row["received_at"])
+def measurement_of(row: RowMapping) -> Measurement | None:
+    """Return the measurement in a row of `measurements`; None if a version that asked for less kept what is none."""
+    try:
+        return Measurement(result=Result.from_dict(row["result"]), late=row["late"], received_at=row["received_at"])
+    except RecordError:
+        return None
 
 
 def tried_boards(connection: Connection, keys: list[str] | None = None) -> dict[str, frozenset[str]]:
@@ -147,11 +156,14 @@ def states_of(connection: Connection, keys: list[str]) -> dict[str, RequestState
 
 
 def _state_of(row: RowMapping) -> RequestState:
-    status = RequestStatus(row["state"])
-    raw: Any = row["result"]
+    status, cause = RequestStatus(row["state"]), row["cause"]
+    try:
+        result = None if row["result"] is None else Result.from_dict(row["result"])
+    except RecordError as error:  # kept by a version that asked for less
+        status, result, cause = RequestStatus.FAILED, None, f"its stored result cannot be used: {error}"
     return RequestState(
         measurement_key=row["measurement_key"],
         state=status,
-        result=None if raw is None else Result.from_dict(raw),
-        cause=row["cause"] if status is RequestStatus.FAILED else None,
+        result=result,
+        cause=cause if status is RequestStatus.FAILED else None,
     )

@@ -156,12 +156,35 @@ def test_throttling_that_comes_and_goes_meanwhile_is_seen(tmp_path: Path) -> Non
     assert judge_health(before, after, shared=True).cause == "the firmware reports throttled"
 
 
-def test_boards_that_count_are_not_watched(tmp_path: Path) -> None:
-    root = recorded(tmp_path, ORIN)
-    assert not any((root / device).exists() for device in DEVICES)
-    with ThrottleWatch(root, poll_s=0.001) as watch:
+@pytest.mark.parametrize(
+    ("kind", "cause"),
+    [
+        ("thermal-devfreq-0", "cooling device thermal-devfreq-0 is at 3: it slows the board to cool it"),
+        ("emc-throttle", "cooling device emc-throttle went from 0 to 3"),
+        ("pwm-fan", None),
+    ],
+)
+def test_a_cooling_device_that_acted_only_during_the_measurement_is_seen(
+    tmp_path: Path, kind: str, cause: str | None
+) -> None:
+    device = "sys/class/thermal/cooling_device9"
+    root = tree(recorded(tmp_path, ORIN), {f"{device}/type": f"{kind}\n", f"{device}/cur_state": "0\n"})
+    assert not any((root / path).exists() for path in DEVICES)
+    before = read_health(root)
+    with ThrottleWatch(root, poll_s=0.005) as watch:
+        tree(root, {f"{device}/cur_state": "3\n"})
+        limit = time.monotonic() + (5 if cause else 0.1)
+        while 3 not in watch.cooling.values() and time.monotonic() < limit:
+            time.sleep(0.005)
+        tree(root, {f"{device}/cur_state": "0\n"})
+    after = {**read_health(root), "throttled_meanwhile": sorted(watch.seen), "cooling_meanwhile": watch.cooling}
+    assert judge_health(before, after, shared=True).cause == cause
+
+
+def test_a_board_that_keeps_what_happened_is_not_watched(tmp_path: Path) -> None:
+    with ThrottleWatch(tmp_path, poll_s=0.001) as watch:
         time.sleep(0.01)
-    assert watch.seen == set()
+    assert (watch.seen, watch.cooling) == (set(), {})
 
 
 def test_a_fixed_loop_is_timed_by_its_fastest_try() -> None:

@@ -88,5 +88,22 @@ def test_the_first_and_the_last_minute_are_told_of_a_long_run_only() -> None:
     heated = PathTimes(
         times_ms=np.where(np.cumsum(long.times_ms) > 100_000, 2.0, 1.0) * long.times_ms, paths=long.paths
     )
-    assert pair_statistics.minutes(heated, shares=(0.5, 0.5)) == (pytest.approx(30.0), pytest.approx(60.0))
-    assert pair_statistics.minutes(run(), shares=(0.5, 0.5)) == (None, None)
+    seconds = heated.times_ms.sum() / 1e3
+    ends = pair_statistics.minutes(heated, shares=(0.5, 0.5), duration_s=seconds)
+    assert ends == (pytest.approx(30.0), pytest.approx(60.0))
+    assert pair_statistics.minutes(run(), shares=(0.5, 0.5), duration_s=119.0) == (None, None)
+
+
+@pytest.mark.parametrize("stride", [1, 3, 7, 101])
+def test_minutes_are_those_of_the_run_however_few_of_its_inferences_were_recorded(stride: int) -> None:
+    paths = np.arange(60_000) % 2
+    times_ms = np.where(paths, 12.0, 4.0)
+    times_ms[np.cumsum(times_ms) > 100_000] *= 1.5
+    recorded = PathTimes(times_ms=times_ms[stride - 1 :: stride], paths=paths[stride - 1 :: stride])
+    ends = pair_statistics.minutes(recorded, shares=(0.5, 0.5), duration_s=times_ms.sum() / 1e3)
+    assert ends == (pytest.approx(8.0), pytest.approx(12.0))
+
+
+def test_minutes_that_lack_a_route_are_unknown() -> None:
+    slow = PathTimes(times_ms=np.full(20, 20_000.0), paths=np.array([0] * 10 + [1] * 10))
+    assert pair_statistics.minutes(slow, shares=(0.5, 0.5), duration_s=400.0) == (None, None)

@@ -10,7 +10,7 @@ from cluster.faults.tally import tally
 from edge_agent.records import Artifact, Lease, Result
 from nas_service.fleet import Measurement
 from nas_service.measurement import RequestState, RequestStatus
-from tests.cluster.gateway.samples import good_result
+from tests.cluster.gateway.samples import good_latency, good_result
 
 KEYS = ("a" * 64, "b" * 64)
 
@@ -22,8 +22,7 @@ def result(key: str, *, result_id: str = "", figure_of: str | None = None) -> Re
         deadline_unix_s=1.0,
     )  # fmt: skip
     plain = good_result(lease, result_id=result_id or f"r-{key[0]}")
-    assert plain.latency is not None
-    return replace(plain, latency=replace(plain.latency, mean_ms=figure_ms(figure_of or key)))
+    return replace(plain, latency=good_latency(figure_ms(figure_of or key)))
 
 
 def state(key: str, answer: Result | None) -> RequestState:

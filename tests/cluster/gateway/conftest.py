@@ -10,6 +10,7 @@ from cluster.gateway.gateway import Gateway
 from nas_service.home import Home
 from nas_service.store import Store
 from tests.cluster.gateway.client import BoardKey, make_key
+from tests.cluster.gateway.office import Office
 from tests.cluster.gateway.processes import AgentProcess, GatewayProcess, Service
 from tests.edge_agent.models import little_model
 
@@ -68,3 +69,8 @@ def enrolled(store: Store, folder: Path, name: str) -> BoardKey:
     token = store.fleet.create_enrolment(name, board_class="rpi5", ttl_s=60.0, now=time.time())
     store.fleet.redeem(token, public_key=key.line, fingerprint={"model": "pi"}, now=time.time())
     return key
+
+
+@pytest.fixture
+def office(store: Store, tmp_path: Path) -> Office:
+    return Office(store, tmp_path / "gateway")

@@ -6,20 +6,23 @@ from edge_agent.records import Artifact, Heartbeat, Latency, Lease, Memory, Resu
 from nas_service.measurement import MeasurementRequest
 
 
-def good_result(lease: Lease, *, result_id: str = "result-1") -> Result:
-    latency = Latency(
+def good_latency(mean_ms: float = 2.0) -> Latency:
+    return Latency(
         n=64,
         duration_s=1.0,
-        mean_ms=2.0,
-        median_ms=2.0,
-        min_ms=1.9,
-        max_ms=2.4,
+        mean_ms=mean_ms,
+        median_ms=mean_ms,
+        min_ms=0.95 * mean_ms,
+        max_ms=1.2 * mean_ms,
         cv=0.01,
-        mean_ci95_low_ms=1.99,
-        mean_ci95_high_ms=2.01,
+        mean_ci95_low_ms=0.995 * mean_ms,
+        mean_ci95_high_ms=1.005 * mean_ms,
         warmup_n=10,
         cold_start_ms=5.0,
     )
+
+
+def good_result(lease: Lease, *, result_id: str = "result-1") -> Result:
     return Result(
         result_id=result_id,
         lease_id=lease.lease_id,
@@ -34,7 +37,7 @@ def good_result(lease: Lease, *, result_id: str = "result-1") -> Result:
         tier=lease.tier,
         half=lease.half,
         status="ok",
-        latency=latency,
+        latency=good_latency(),
         memory=Memory(baseline_kib=30000, peak_load_kib=31000, peak_run_kib=32000, model_file_bytes=1000),
         finished_unix_s=1000.0,
     )

@@ -47,7 +47,7 @@ def lease(name: str = "a", *, holder: str = "pi-1", token: int = 1, **changes: A
         model=Artifact(sha256="0" * 64, size_bytes=10),
         structure_key=stable_hash("structure"),
         measurement_key=stable_hash(name),
-        ttl_s=180.0,
+        ttl_s=60.0,
         deadline_unix_s=NOW + 300,
     )
     return replace(StandingLease(lease=right, granted_at=NOW, incarnation="boot-1"), **changes)
@@ -243,9 +243,15 @@ def test_deadline_covers_preparing_measuring_and_the_lease_before(
     assert leasing.deadline(NOW, settings=settings, position=position) == NOW + expected_s
 
 
-@pytest.mark.parametrize(("quiet_s", "expected_s"), [(0.0, 180.0), (100.0, 180.0), (200.0, 260.0)])
-def test_time_to_live_is_three_minutes_or_the_announced_quiet_and_one(quiet_s: float, expected_s: float) -> None:
-    assert leasing.ttl_s(quiet_s=quiet_s) == expected_s
+@pytest.mark.parametrize(("ttl_s", "quiet_until"), [(60.0, None), (100.0, None), (60.0, NOW + 40), (200.0, NOW + 5)])
+def test_lease_lives_for_its_time_or_a_minute_beyond_the_announced_silence(
+    ttl_s: float, quiet_until: float | None
+) -> None:
+    end = max(NOW + ttl_s, (quiet_until or 0.0) + 60)
+    held, silent = lease(), board(quiet_until=quiet_until)
+    held = replace(held, lease=replace(held.lease, ttl_s=ttl_s))
+    assert leasing.expiries([held], [silent], now=end - 1) == []
+    assert len(leasing.expiries([held], [silent], now=end + 1)) == 1
 
 
 def faulty(fault: str | None, status: str = "agent_error") -> Result:

@@ -90,8 +90,9 @@ def _key_blob(name: str) -> str:
 def beat(fleet: FleetStore, name: str, *, state: Any, now: float) -> None:
     """Store a heartbeat as the gateway would."""
     heartbeat = Heartbeat(
-        board=name, incarnation=f"{name}-1", state=state, sent_unix_s=now, agent_version="0.1.0", health={"cpu_c": 51.5}
-    )
+        board=name, incarnation=f"{name}-1", state=state, sent_unix_s=now, agent_version="0.1.0",
+        fingerprint={"model": fleet.board(name).board_class}, health={"cpu_c": 51.5},
+    )  # fmt: skip
     fleet.heartbeats([(heartbeat, now)])
 
 

@@ -161,6 +161,14 @@ def test_board_that_changed_gets_no_leases_until_it_is_as_its_class_again(fleet:
     changed = replace(heartbeat("pi-1"), fingerprint={"model": "pi", "onnxruntime": "9"})
     fleet.heartbeats([(changed, NOW)])
     assert fleet.board("pi-1").mismatch == "onnxruntime is '9' but the class has None"
+
+
+def test_board_that_tells_no_fingerprint_gets_no_leases_whatever_it_told_before(fleet: FleetStore) -> None:
+    enrol(fleet)
+    for fingerprint, mismatch in (({"model": "pi"}, None), ({}, "model is None but the class has 'pi'")):
+        fleet.heartbeats([(replace(heartbeat("pi-1"), fingerprint=fingerprint), NOW)])
+        board = fleet.board("pi-1")
+        assert (board.mismatch, board.may_lease) == (mismatch, mismatch is None)
     assert not fleet.board("pi-1").may_lease
     fleet.heartbeats([(heartbeat("pi-1"), NOW)])
     assert fleet.board("pi-1").may_lease

@@ -158,6 +158,19 @@ def test_answered_lease_does_not_expire(fleet: FleetStore) -> None:
     assert fleet.states([KEY])[KEY].state is RequestStatus.DONE
 
 
+def test_result_of_an_older_version_that_is_none_today_is_a_failure_and_hides_nothing_else(
+    fleet: FleetStore, store: Store
+) -> None:
+    lease = granted(fleet)
+    record(fleet, good_result(lease))
+    with store.database.transaction() as connection:
+        connection.exec_driver_sql("""UPDATE measurements SET result = replace(result, '"n":64', '"n":0')""")
+    state = fleet.states([KEY])[KEY]
+    assert (state.state, state.result) == (RequestStatus.FAILED, None)
+    assert "its stored result cannot be used: n is 0 but must be above 0" in str(state.cause)
+    assert fleet.measurements() == []
+
+
 def test_failure_of_the_model_is_final_and_keeps_its_result(fleet: FleetStore) -> None:
     bad = replace(good_result(granted(fleet)), status="model_error", fault="model", latency=None)
     record(fleet, bad, settle(RequestStatus.FAILED))

@@ -15,7 +15,7 @@ from nas_service.store import Store
 from nas_service.store.fleet import FleetStore
 from nas_service.store.fleet_tables import measurement_requests
 from nas_service.twins import is_twinned, twin_key
-from tests.cluster.gateway.samples import good_result, wanted
+from tests.cluster.gateway.samples import good_latency, good_result, wanted
 from tests.nas_service.store.test_fleet import KEY_1, KEY_2, NOW, enrol
 
 NAMES = [f"m{n}" for n in range(200)]
@@ -51,8 +51,7 @@ def answer(fleet: FleetStore, key: str, board: str = "pi-1", *, mean_ms: float =
 
 def hand_in(fleet: FleetStore, lease: Lease, *, mean_ms: float = 2.0, **changes: Any) -> Result:
     good = good_result(lease, result_id=f"r-{lease.lease_id}")
-    assert good.latency is not None
-    result = replace(good, latency=replace(good.latency, mean_ms=mean_ms), **changes)
+    result = replace(good, latency=good_latency(mean_ms), **changes)
     state = RequestStatus.DONE if result.status == "ok" else RequestStatus.FAILED
 
     def settle(request: PendingRequest) -> Settlement:

@@ -156,7 +156,7 @@ def _answer(request: MeasurementRequest, fate: str) -> RequestState:
         status="ok" if ok else "failed",
         fault=None if ok else "model",
         cause=None if ok else "it runs out of memory",
-        latency=_latency(mean) if ok else None,
+        latency=latency(mean) if ok else None,
         memory=Memory(baseline_kib=100, peak_load_kib=200, peak_run_kib=1100, model_file_bytes=10) if ok else None,
         finished_unix_s=1.0,
     )
@@ -164,7 +164,7 @@ def _answer(request: MeasurementRequest, fate: str) -> RequestState:
     return RequestState(measurement_key=key, state=state, result=result, cause=result.cause)
 
 
-def _latency(mean_ms: float) -> Latency:
+def latency(mean_ms: float) -> Latency:
     return Latency(
         n=30, duration_s=1.0, mean_ms=mean_ms, median_ms=mean_ms, min_ms=mean_ms, max_ms=mean_ms, cv=0.0,
         mean_ci95_low_ms=mean_ms, mean_ci95_high_ms=mean_ms, warmup_n=3, cold_start_ms=1.0,

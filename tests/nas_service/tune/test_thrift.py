@@ -19,6 +19,7 @@ from tests.nas_service.tune.fakes import (
     FakeTrials,
     MemoryArchive,
     digest,
+    latency,
     make_session,
     make_spec,
     run,
@@ -42,8 +43,7 @@ class LawfulBoards(FakeBoards):
         for key, state in self.states.items():
             if state.result is not None and self._law:
                 ms = self._ms[state.result.structure_key]
-                latency = replace(state.result.latency, mean_ms=ms, mean_ci95_low_ms=ms, mean_ci95_high_ms=ms)
-                self.states[key] = replace(state, result=replace(state.result, latency=latency))
+                self.states[key] = replace(state, result=replace(state.result, latency=latency(ms)))
 
 
 def sum_ms(structure):

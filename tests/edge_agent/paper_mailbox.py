@@ -1,0 +1,91 @@
+"""A gateway in memory, for an agent that needs no SSH and measures nothing."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from edge_agent import agent as agent_module
+from edge_agent.agent import Agent
+from edge_agent.home import BoardConfig, Home
+from edge_agent.lifetime import StopSignal
+from edge_agent.mailbox import Inbox
+from edge_agent.records import Acknowledgement, AgentSettings, Artifact, Heartbeat, Lease, Result
+from edge_agent.work import answer
+
+
+def paper_lease(lease_id: str = "l1", *, token: int = 1) -> Lease:
+    return Lease(
+        lease_id=lease_id,
+        token=token,
+        board="pi",
+        board_class="x86",
+        tier="probe",
+        half="little",
+        model=Artifact(sha256="c" * 64, size_bytes=1),
+        structure_key="a" * 64,
+        measurement_key="b" * 64,
+        ttl_s=180.0,
+        deadline_unix_s=time.time() + 100,
+    )
+
+
+@dataclass
+class PaperMailbox:
+    """Holds leases as text; `refuses` says which results may not be written, and with which error."""
+
+    leases: dict[str, str] = field(default_factory=dict)
+    results: list[Result] = field(default_factory=list)
+    refuses: Callable[[Result], None] = lambda result: None
+    looks: int = 0
+    looked: Callable[[int], None] = lambda looks: None
+
+    def list_inbox(self) -> Inbox:
+        self.looks += 1
+        self.looked(self.looks)
+        return Inbox(tuple(sorted(self.leases)), tuple(result.result_id for result in self.results))
+
+    def read_lease(self, lease_id: str) -> Lease | None:
+        return Lease.read(self.leases[lease_id].encode(), lease_id=lease_id)
+
+    def read_settings(self) -> AgentSettings:
+        return AgentSettings(board="pi", board_class="x86", host_unix_s=time.time(), poll_s=0.01)
+
+    def read_acknowledgement(self, result_id: str) -> Acknowledgement | None:
+        return Acknowledgement(result_id=result_id, stored=True)
+
+    def fetch_artifact(self, artifact: Artifact) -> Path:
+        return Path(artifact.sha256)
+
+    def put_result(self, result: Result) -> None:
+        self.refuses(result)
+        self.results.append(result)
+
+    def put_heartbeat(self, heartbeat: Heartbeat) -> float | None:
+        return None
+
+    def close(self) -> None:
+        pass
+
+
+def serve(home: Home, mailbox: PaperMailbox, monkeypatch: pytest.MonkeyPatch, *, looks: int = 6) -> None:
+    """Run an agent over a mailbox for some looks into it; every lease is answered without measuring."""
+    stop = StopSignal()
+
+    def looked(count: int) -> None:
+        if count >= looks:
+            stop.set()
+
+    def measured(identity: Result, *, lease: Lease, **rest: object) -> Result:
+        return answer(lease, incarnation="boot-1")
+
+    mailbox.looked = looked
+    monkeypatch.setattr(agent_module, "measure_lease", measured)
+    config = BoardConfig(host="127.0.0.1", port=22, board="pi", board_class="x86")
+    Agent(home, config=config, incarnation="boot-1", stop=stop, connect=lambda *_: mailbox, rng=random.Random(0)).run()
+    stop.close()
