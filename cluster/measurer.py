@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from cluster.gateway.actor import GatewayClient
 from edge_agent.records import RuntimeSettings
 from nas_service.errors import InvalidRequestError
+from nas_service.fleet import absent_classes
 from nas_service.measurement import MeasurementRequest, RequestState
 
 
 class GatewayMeasurer:
     """Asks the gateway for measurements; a class's settings are read once, since they are part of every key."""
 
-    def __init__(self, gateway: GatewayClient) -> None:
-        self._gateway = gateway
+    def __init__(self, gateway: GatewayClient, *, clock: Callable[[], float] = time.time) -> None:
+        self._gateway, self._clock = gateway, clock
         self._settings = {c.name: c.settings for c in gateway.board_classes()}
 
     def request(self, requests: Sequence[MeasurementRequest]) -> None:
@@ -32,3 +34,7 @@ class GatewayMeasurer:
             known = ", ".join(sorted(self._settings)) or "none"
             raise InvalidRequestError(f"unknown board class {board_class!r}; known: {known}. Add one: nas board add")
         return self._settings[board_class]
+
+    def absent(self, board_classes: Collection[str]) -> frozenset[str]:
+        """Return those of the classes of which every board is lost, was never heard, or gets no leases."""
+        return absent_classes(self._gateway.boards(), board_classes, now=self._clock())

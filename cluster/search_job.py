@@ -98,7 +98,10 @@ class SearchJob(TrainJob):
         job.note("strategy", f"{strategy.name}: {strategy.evaluations} candidates, {session.told} known")
         curve = SearchCurve(job)
         run_session(
-            session, job, trained, progress=lambda told, in_flight: self._progress(strategy.name, in_flight, curve)
+            session,
+            job,
+            trained,
+            progress=lambda told, in_flight: self._progress(strategy.name, in_flight, len(session.held), curve),
         )
         if job.stop_requested():
             raise StopRequestedError(f"stopped in strategy {strategy.name} after {session.told} candidates")
@@ -116,12 +119,13 @@ class SearchJob(TrainJob):
             budget=strategy.evaluations,
         )
 
-    def _progress(self, strategy: str, in_flight: int, curve: SearchCurve) -> None:
+    def _progress(self, strategy: str, in_flight: int, held: int, curve: SearchCurve) -> None:
         job = self._job
         counts = job.store.candidates.count(job.job_id)
         done = counts.get(CandidateStatus.FINISHED, 0) + counts.get(CandidateStatus.FAILED, 0)
         total = sum(s.evaluations for s in job.spec.strategy)
-        job.progress("searching", done=done, total=total, detail=f"{strategy}, {in_flight} in flight")
+        waiting = f", {held} of them wait for a board to come back" if held else ""
+        job.progress("searching", done=done, total=total, detail=f"{strategy}, {in_flight} in flight{waiting}")
         curve.update()
 
 
@@ -135,6 +139,9 @@ def run_session(
         job: Its resources and router, and whether the user asked for a stop.
         trained: The supernet and the data.
         progress: Is told how many candidates have ended, and how many are under way.
+
+    Raises:
+        StopRequestedError: candidates are left that no board was there to measure; a resume goes on with them.
     """
     evaluators = job.spec.resources.evaluators
     run_search(
@@ -151,3 +158,5 @@ def run_session(
         stop_requested=job.stop_requested,
         progress=progress,
     )
+    if session.unmeasured is not None and not job.stop_requested():
+        raise StopRequestedError(session.unmeasured)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from edge_agent.records import Half
@@ -11,7 +11,7 @@ from nas_service.front_query import HALVES, HalfCost
 from nas_service.job import JobSpec
 from nas_service.measurement import MeasurementRequest, RequestState, RequestStatus, measurement_key
 from nas_service.tune.ports import Measurer
-from nas_service.tune.thrift import Costs
+from nas_service.tune.thrift import Costs, Thrift
 from nas_service.valuation import half_cost
 
 
@@ -40,6 +40,17 @@ class Desk:
                 key = measurement_key(structure, tier=self._tier, board_class=board_class, settings=settings, half=half)
                 keys[key] = (board_class, half)
         return keys
+
+    def keys_by_class(self, candidate: Candidate) -> dict[str, dict[str, str]]:
+        """Return board class -> half -> measurement key, for the archive."""
+        grouped: dict[str, dict[str, str]] = {}
+        for key, (board_class, half) in self.keys(candidate).items():
+            grouped.setdefault(board_class, {})[half] = key
+        return grouped
+
+    def absent(self) -> frozenset[str]:
+        """Return the job's board classes of which no board is there."""
+        return frozenset() if self._measurer is None else self._measurer.absent(self._classes)
 
     def poll(self, keys: Sequence[str]) -> Mapping[str, RequestState]:
         """Return what has come of requests, by measurement key; unknown keys are absent."""
@@ -84,3 +95,10 @@ class Desk:
                 board_class, half = keys[key]
                 costs.setdefault(board_class, {})[half] = half_cost(state.result)
         return costs
+
+    def teach(self, thrift: Thrift, candidates: Iterable[Candidate]) -> None:
+        """Tell `thrift` what boards have measured of the table's pairs and of these candidates."""
+        if self._measurer is not None:
+            thrift.learn_table(self._measurer)
+            for candidate in candidates:
+                thrift.learn(candidate, self.costs(candidate))
