@@ -18,10 +18,14 @@ from cluster.space_table import SpaceTable
 from cluster.training_phase import StopRequestedError, Trained, device, train_supernet
 from nas_service.candidate import CandidateStatus
 from nas_service.class_cost import ClassCost
+from nas_service.errors import InvalidRequestError
+from nas_service.front_query import FrontCandidate
 from nas_service.job_state import JobState
+from nas_service.priced import priced_candidates
 from nas_service.search import Searcher, make_searcher
 from nas_service.search.listed import ListedSearcher
 from nas_service.tune.driver import EvaluatorSetting, run_search
+from nas_service.tune.prospects import unmet_text
 from nas_service.tune.session import SearchSession
 from nas_service.tune.task import Task
 
@@ -38,9 +42,10 @@ class TrainJob:
     def __init__(self, job: JobContext) -> None:
         self._job = job
 
-    def run(self) -> None:
-        """Train, from the last epoch on."""
+    def run(self) -> str | None:
+        """Train, from the last epoch on; there is nothing to say of the outcome."""
         self._train()
+        return None
 
     def _train(self) -> Trained:
         job = self._job
@@ -70,8 +75,8 @@ class TrainJob:
 class SearchJob(TrainJob):
     """Trains a supernet, runs the strategies one after the other, and finishes the best candidates."""
 
-    def run(self) -> None:
-        """Run all phases; those that are done already cost nothing."""
+    def run(self) -> str | None:
+        """Run all phases; those that are done already cost nothing. Return what there is to say of the outcome."""
         job, trained = self._job, self._train()
         job.enter(JobState.SEARCHING)
         measurer = GatewayMeasurer(GatewayClient(find_gateway())) if job.spec.board_classes() else None
@@ -80,6 +85,15 @@ class SearchJob(TrainJob):
         job.enter(JobState.FINISHING)
         FinalistPhase(job.job_id, job.spec, trained=trained, store=job.store, measurer=measurer).run()
         AuditPhase(job, trained).run()
+        return self._unmet()
+
+    def _unmet(self) -> str | None:
+        store, job_id = self._job.store, self._job.job_id
+
+        def price() -> list[FrontCandidate]:
+            return priced_candidates(store.candidates.list(job_id, with_curves=True), store.fleet)
+
+        return unmet_text(store.candidates.list(job_id), self._job.spec.constraints, price=price)
 
     def _search(self, index: int, trained: Trained, measurer: GatewayMeasurer | None) -> None:
         job = self._job
@@ -142,6 +156,7 @@ def run_session(
 
     Raises:
         StopRequestedError: candidates are left that no board was there to measure; a resume goes on with them.
+        InvalidRequestError: searching on would find nothing, such as for a figure that no board gives.
     """
     evaluators = job.spec.resources.evaluators
     run_search(
@@ -158,5 +173,9 @@ def run_session(
         stop_requested=job.stop_requested,
         progress=progress,
     )
-    if session.unmeasured is not None and not job.stop_requested():
+    if job.stop_requested():
+        return
+    if session.unmeasured is not None:
         raise StopRequestedError(session.unmeasured)
+    if session.dead_end is not None:
+        raise InvalidRequestError(session.dead_end)

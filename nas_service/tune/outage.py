@@ -63,7 +63,7 @@ def back_text(back: Collection[str], *, waiting: int) -> str:
 def unmeasured_text(names: Sequence[str], away: Collection[str], *, job_id: str) -> str:
     """Return what the user is told when a search ends while candidates wait."""
     return (
-        f"{len(names)} candidates are evaluated and not measured, since no board of class {', '.join(sorted(away))} is "
-        f"there: {', '.join(names)}. Bring one back (`nas board ls`), then `nas resume {job_id}` measures them and goes "
-        "on"
+        f"{len(names)} candidates are evaluated and not measured, since no board of class {', '.join(sorted(away))} "
+        f"is there: {', '.join(names)}. Bring one back (`nas board ls`), then `nas resume {job_id}` measures them and "
+        "goes on"
     )

@@ -21,6 +21,7 @@ from nas_service.bar import Bar
 from nas_service.candidate import Candidate, CandidateStatus, Proposal
 from nas_service.curve import Curve
 from nas_service.evaluation_report import EvaluationReport
+from nas_service.front_query import FrontCandidate
 from nas_service.pair_space import PairSpace
 from nas_service.search import Searcher
 from nas_service.tune.desk import Desk
@@ -28,6 +29,7 @@ from nas_service.tune.flight import Flight
 from nas_service.tune.outage import places, unmeasured_text
 from nas_service.tune.patience import Patience
 from nas_service.tune.ports import Archive, Measurer
+from nas_service.tune.prospects import Prospects, broken_bound, foreseen_shortfall
 from nas_service.tune.task import Task
 from nas_service.tune.thinker import Thinker
 from nas_service.tune.thrift import Costs, Thrift
@@ -75,6 +77,10 @@ class SearchSession:
             self._thrift = self._new_thrift()
         self._patience = Patience(spec)
         self._known = self._resume()
+        met = any(candidate.values for candidate in self._known.values())
+        self._prospects = Prospects(spec.objectives, spec.constraints, met=met)
+        if measurer is not None and not self._known:
+            self._foresee()
 
     @property
     def in_flight(self) -> int:
@@ -94,7 +100,12 @@ class SearchSession:
     @property
     def finished(self) -> bool:
         """Whether the budget is told or the space has nothing more; else `unmeasured` says why the search ends."""
-        return self._waiting.given_up or self._complete
+        return self._waiting.given_up or self.dead_end is not None or self._complete
+
+    @property
+    def dead_end(self) -> str | None:
+        """Why the search would find nothing if it went on, and what to do; None as long as it may."""
+        return self._prospects.dead_end
 
     @property
     def _complete(self) -> bool:
@@ -127,7 +138,7 @@ class SearchSession:
         Without `wait` the searcher thinks beside the caller, ahead of what is asked for, and there is none just now
         while it does so.
         """
-        while not self._exhausted and self._places > 0:
+        while not self._exhausted and self._places > 0 and self.dead_end is None:
             if self.told + self.in_flight >= self._strategy.evaluations:
                 return None
             if not self._asked and not self._ask(wait=wait):
@@ -137,6 +148,8 @@ class SearchSession:
                 self._tell(candidate)
                 continue
             flight = self._flights[candidate.id] = Flight(candidate=candidate)
+            if self._is_ruled_out(flight):
+                continue
             if not wait and not self._asked and self._batch() > 0:
                 self._thinker.begin(self._batch())
             if candidate.status is not CandidateStatus.EVALUATED or self.wanted_exports(candidate):
@@ -146,6 +159,29 @@ class SearchSession:
             self._waiting.begin(flight, {})
             self._join(flight)
         return None
+
+    def _foresee(self) -> None:
+        """Say so, and end, if by what similar halves cost even the smallest pairs do not meet the constraints."""
+        bounds = {o: bound for o, bound in self._spec.parsed_constraints().items() if o.measured}
+        if bounds:
+            found = foreseen_shortfall(self._thrift or self._new_thrift(), self._space, bounds)
+            if found is not None:
+                self._note("constraint", self._prospects.foreseen(found))
+
+    def _is_ruled_out(self, flight: Flight) -> bool:
+        """End a candidate whose halves are known to cost more than the constraints allow, before it is evaluated."""
+        candidate, bounds = flight.candidate, self._spec.parsed_constraints()
+        if candidate.status is not CandidateStatus.ASKED or not any(bound.measured for bound in bounds):
+            return False
+        missed = broken_bound(candidate.id, bounds, self._desk.costs(candidate))
+        if missed is None:
+            return False
+        if warning := self._prospects.missed(missed):
+            self._note("constraint", warning)
+        error = f"not evaluated: its halves have {missed.value:.4g} at the least, {missed.name} <= {missed.bound:g}"
+        self._note("infeasible", f"{candidate.id}: {error}")
+        self._finish(flight, replace(candidate, status=CandidateStatus.FAILED, error=error))
+        return True
 
     def _ask(self, *, wait: bool) -> bool:
         """Ask the searcher; return whether it had an answer."""
@@ -291,7 +327,10 @@ class SearchSession:
         if flight.waiting:
             return
         candidate = flight.candidate
-        points = self._points(candidate, flight.boards)
+        whole = self._priced(candidate, flight.boards)
+        points = told_points(whole, self._spec.objectives, self._spec.constraints)
+        if warning := self._prospects.had(whole):
+            self._note("constraint", warning)
         if not points:
             self._note(
                 "infeasible", f"{candidate.id}: no threshold meets the constraints with every objective measured"
@@ -299,9 +338,11 @@ class SearchSession:
         self._finish(flight, replace(candidate, status=CandidateStatus.FINISHED, values=points))
 
     def _points(self, candidate: Candidate, boards: Costs) -> tuple[Point, ...]:
+        return told_points(self._priced(candidate, boards), self._spec.objectives, self._spec.constraints)
+
+    def _priced(self, candidate: Candidate, boards: Costs) -> FrontCandidate:
         assert candidate.curve is not None
-        whole = priced(candidate, Curve.from_bytes(candidate.curve), boards)
-        return told_points(whole, self._spec.objectives, self._spec.constraints)
+        return priced(candidate, Curve.from_bytes(candidate.curve), boards)
 
     def _fail(self, flight: Flight, error: str) -> None:
         self._note("failed", f"{flight.candidate.id}: {error}")
