@@ -240,6 +240,9 @@ def _unfit_compare(spec: JobSpec) -> Iterator[Problem]:
     if spec.measurement.only is not None:
         message = "means nothing to kind 'compare': what one strategy would be spared hangs on what others had measured"
         yield Problem(path="measurement.only", message=message)
+    if spec.measurement.near_front is not None:
+        message = "means nothing to kind 'compare': how one strategy's are measured hangs on what others had found"
+        yield Problem(path="measurement.near_front", message=message)
     if spec.evaluation.parts:
         message = "means nothing to kind 'compare': what one strategy is spared hangs on what others had found"
         yield Problem(path="evaluation.parts", message=message)
@@ -259,6 +262,9 @@ def _unfit_measure(spec: JobSpec) -> Iterator[Problem]:
     if spec.measurement.only is not None:
         message = "means nothing to kind 'measure', which measures all that it has chosen; remove it"
         yield Problem(path="measurement.only", message=message)
+    if spec.measurement.near_front is not None:
+        message = "means nothing to kind 'measure', which has no front; remove it"
+        yield Problem(path="measurement.near_front", message=message)
     if not spec.board_classes():
         message = "names no board class; say what is to be measured where, such as [latency_ms@rpi5]"
         yield Problem(path="objectives", message=message)

@@ -24,6 +24,8 @@ class Flight:
         boards: What boards have answered.
         evaluated: Whether its trial is over.
         error: Why it cannot be measured.
+        raised: Whether it is measured again, at the tier of candidates near the front.
+        first: What boards had answered before that.
     """
 
     candidate: Candidate
@@ -33,6 +35,8 @@ class Flight:
     boards: dict[str, dict[Half, HalfCost]] = field(default_factory=dict)
     evaluated: bool = False
     error: str | None = None
+    raised: bool = False
+    first: dict[str, dict[Half, HalfCost]] = field(default_factory=dict)
 
     def held_by(self, away: Collection[str]) -> bool:
         """Return whether it waits for a board class that is away."""
@@ -41,3 +45,12 @@ class Flight:
     def missing(self) -> str:
         """Return what it waits for, in words."""
         return " and ".join(f"{half} on {board_class}" for board_class, half in self.waiting.values())
+
+    def raise_tier(self) -> None:
+        """Put what boards have answered aside, to be measured again."""
+        self.raised, self.first, self.boards = True, self.boards, {}
+
+    def take_first(self) -> None:
+        """Go back to what boards had answered before it was to be measured again."""
+        self.raised, self.boards, self.error = False, self.first, None
+        self.waiting.clear()

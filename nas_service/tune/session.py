@@ -30,6 +30,7 @@ from nas_service.tune.outage import places, unmeasured_text
 from nas_service.tune.patience import Patience
 from nas_service.tune.ports import Archive, Measurer
 from nas_service.tune.prospects import Prospects, broken_bound, foreseen_shortfall
+from nas_service.tune.raising import is_near_front
 from nas_service.tune.task import Task
 from nas_service.tune.thinker import Thinker
 from nas_service.tune.thrift import Costs, Thrift
@@ -321,13 +322,19 @@ class SearchSession:
 
     def _join(self, flight: Flight) -> None:
         """Tell what is known of a candidate once boards have answered all that was asked of them."""
+        if flight.error is not None and flight.raised:
+            self._note("raised", f"{flight.candidate.id}: keeps its first figures, since {flight.error}")
+            flight.take_first()
         if flight.error is not None:
             self._fail(flight, flight.error)
             return
         if flight.waiting:
             return
-        candidate = flight.candidate
-        whole = self._priced(candidate, flight.boards)
+        whole = self._priced(flight.candidate, flight.boards)
+        if self._raises(flight, whole):
+            return
+        keys = self._desk.keys_by_class(flight.candidate, raised=flight.raised)
+        candidate = replace(flight.candidate, measurements=keys)
         points = told_points(whole, self._spec.objectives, self._spec.constraints)
         if warning := self._prospects.had(whole):
             self._note("constraint", warning)
@@ -336,6 +343,18 @@ class SearchSession:
                 "infeasible", f"{candidate.id}: no threshold meets the constraints with every objective measured"
             )
         self._finish(flight, replace(candidate, status=CandidateStatus.FINISHED, values=points))
+
+    def _raises(self, flight: Flight, whole: FrontCandidate) -> bool:
+        """Have a candidate near the front measured again at the higher tier; return whether it now waits for that."""
+        tier = self._spec.measurement.near_front
+        if tier is None or flight.raised or flight.first or not whole.boards:
+            return False
+        if not is_near_front(whole, self._spec, self._patience.front):
+            return False
+        self._note("raised", f"{flight.candidate.id}: may be on the front, so it is measured again at tier {tier}")
+        flight.raise_tier()
+        self._waiting.begin(flight, flight.models)
+        return True
 
     def _points(self, candidate: Candidate, boards: Costs) -> tuple[Point, ...]:
         return told_points(self._priced(candidate, boards), self._spec.objectives, self._spec.constraints)

@@ -48,9 +48,9 @@ class Waiting:
             models: Its exported graphs by half; none after a resume, when the gateway's store has the requests.
         """
         flight.evaluated, flight.models = True, models
-        flight.waiting = self._desk.keys(flight.candidate)
+        flight.waiting = self._desk.keys(flight.candidate, raised=flight.raised)
         flight.give_up_at = self._clock() + self._timeout_s
-        self._desk.request(flight.candidate, models)
+        self._desk.request(flight.candidate, models, raised=flight.raised)
 
     def poll(self, flights: Iterable[Flight]) -> list[Flight]:
         """Take in what boards have answered, and return the flights that wait no more: measured, or with an `error`.
@@ -78,7 +78,7 @@ class Waiting:
             those = [flight for flight in waiting if flight.held_by(back)]
             self._note("boards_back", back_text(back, waiting=len(those)))
             for flight in those:
-                self._desk.request(flight.candidate, flight.models)
+                self._desk.request(flight.candidate, flight.models, raised=flight.raised)
 
     def _is_over(self, flight: Flight, states: Mapping[str, RequestState]) -> bool:
         if flight.held_by(self.away):

@@ -192,6 +192,10 @@ def test_an_unknown_key_is_refused_with_its_path_and_the_nearest_known_one(
         ({"supernet__epochs": 0}, "supernet.epochs: is 0 (integer) but must be at least 1"),
         ({"supernet__learning_rate": float("nan")}, "supernet.learning_rate: is nan (number) but must be a finite num"),
         ({"supernet__train_fraction": 1.5}, "supernet.train_fraction: is 1.5 (number) but must be at most 1"),
+        (
+            {"measurement": {"tier": "rank", "near_front": "screen"}},
+            "measurement: near_front is 'screen' but must be a higher tier than 'rank'",
+        ),
         ({"strategy": None}, "strategy: is missing; give {name, evaluations}, or a list of them"),
         ({"strategy": "tpe"}, "strategy: is 'tpe' (text) but must be a list"),
         ({"strategy": {"name": "tpe"}}, "strategy.evaluations: is missing"),
@@ -368,6 +372,7 @@ def test_a_table_is_measured_without_a_supernet_and_survives_being_written_down(
         ({"objectives": ["macs"]}, "objectives: names no board class; say what is to be measured where"),
         ({"supernet": {"epochs": 3}}, "supernet: means nothing to kind 'measure': graphs are measured with untrained"),
         ({"measurement": {"only": "promising"}}, "measurement.only: means nothing to kind 'measure'"),
+        ({"measurement": {"near_front": "rank"}}, "measurement.near_front: means nothing to kind 'measure'"),
         ({"measurement": {"pairs": 0}}, "measurement.pairs: is 0"),
         ({"kind": "search"}, "supernet: needs either 'epochs' (train one) or 'checkpoint'"),
     ],
