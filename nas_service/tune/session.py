@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import Any
 
 from nas_service.bar import Bar
-from nas_service.candidate import Candidate, CandidateStatus, Proposal
+from nas_service.candidate import Candidate, CandidateStatus
 from nas_service.curve import Curve
 from nas_service.evaluation_report import EvaluationReport
 from nas_service.front_query import FrontCandidate
@@ -26,6 +26,7 @@ from nas_service.pair_space import PairSpace
 from nas_service.search import Searcher
 from nas_service.tune.desk import Desk
 from nas_service.tune.flight import Flight
+from nas_service.tune.memory import Known, Memory
 from nas_service.tune.outage import places, unmeasured_text
 from nas_service.tune.patience import Patience
 from nas_service.tune.ports import Archive, Measurer
@@ -47,6 +48,7 @@ class SearchSession:
         space: The space that the searcher searches.
         archive: Where candidates are kept.
         measurer: Who measures; None if no objective or constraint names a board class.
+        warm: What earlier jobs have found, for a searcher that begins.
         note: Called with a kind and a sentence when something happens that the user should know.
         clock: Unix time in seconds.
     """
@@ -59,6 +61,7 @@ class SearchSession:
         space: PairSpace,
         archive: Archive,
         measurer: Measurer | None,
+        warm: Sequence[Known] = (),
         note: Callable[[str, str], None] = lambda kind, text: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -77,7 +80,8 @@ class SearchSession:
         if spec.measurement.only is not None and measurer is not None:
             self._thrift = self._new_thrift()
         self._patience = Patience(spec)
-        self._known = self._resume()
+        self._memory = Memory(task, space=space, archive=archive)
+        self._known = self._resume(warm)
         met = any(candidate.values for candidate in self._known.values())
         self._prospects = Prospects(spec.objectives, spec.constraints, met=met)
         if measurer is not None and not self._known:
@@ -119,19 +123,12 @@ class SearchSession:
             return None
         return unmeasured_text(self.held, self._waiting.away, job_id=self._job_id)
 
-    def _resume(self) -> dict[str, Candidate]:
-        every = self._archive.list(self._job_id)
-        state = self._archive.search_state(self._job_id, self._index)
-        if state is not None:
-            self._searcher.load_state_dict(state)
-        mine = {c.phenotype: c for c in every if c.strategy_index == self._index}
-        others = [c for c in every if c.strategy_index != self._index and c.over]
+    def _resume(self, warm: Sequence[Known]) -> dict[str, Candidate]:
+        every = self._memory.recall(self._searcher, warm=warm)
         for candidate in every:
             if candidate.over:
                 self._learn(candidate)
-        if others and state is None:
-            self._searcher.tell([(c.architecture, list(c.values) or None) for c in others])
-        return mine
+        return {c.phenotype: c for c in every if c.strategy_index == self._index}
 
     def next(self, *, wait: bool = True) -> Candidate | None:
         """Return the next candidate to evaluate, or None if there is none just now; see `finished`.
@@ -144,7 +141,8 @@ class SearchSession:
                 return None
             if not self._asked and not self._ask(wait=wait):
                 return None
-            candidate = self._record(self._asked.popleft())
+            candidate = self._memory.record(self._asked.popleft())
+            self._known[candidate.phenotype] = candidate
             if candidate.over:  # told in the archive just before a kill, but not yet in the searcher's saved state
                 self._tell(candidate)
                 continue
@@ -191,16 +189,12 @@ class SearchSession:
             return False
         # The state first: cut in between, the searcher asks for the pairs again. The other way round, a pair that it
         # does not remember could stay in the archive for ever.
-        self._keep_state()
+        self._memory.keep(self._thinker.state())
         self._asked.extend(points)
         if not points:
             self._exhausted = True
             self._note("exhausted", f"{self._strategy.name}: no pair is left that was not asked for before")
         return bool(points)
-
-    def _keep_state(self) -> None:
-        if (state := self._thinker.state()) is not None:
-            self._archive.save_search_state(self._job_id, self._index, state)
 
     def _batch(self) -> int:
         """Return how many candidates to ask for at once; 0 while as many are in flight as may be.
@@ -214,18 +208,6 @@ class SearchSession:
     @property
     def _places(self) -> int:
         return places(self._strategy.concurrency, in_flight=self.in_flight, held=len(self.held))
-
-    def _record(self, architecture: dict[str, Any]) -> Candidate:
-        plan = self._space.plan(architecture)
-        proposal = Proposal(
-            architecture=architecture,
-            phenotype=self._space.phenotype(architecture),
-            costs=plan.costs(),
-            structures=plan.structures(self._spec.router),
-        )
-        [candidate] = self._archive.asked(self._job_id, self._index, self._strategy.name, [proposal])
-        self._known[candidate.phenotype] = candidate
-        return candidate
 
     def wanted_exports(self, candidate: Candidate) -> list[str]:
         """Return the halves whose graphs must be exported, because some board class has not measured or queued them.
