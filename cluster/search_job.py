@@ -25,9 +25,11 @@ from nas_service.priced import priced_candidates
 from nas_service.search import Searcher, make_searcher
 from nas_service.search.listed import ListedSearcher
 from nas_service.tune.driver import EvaluatorSetting, run_search
+from nas_service.tune.memory import Known
 from nas_service.tune.prospects import unmet_text
 from nas_service.tune.session import SearchSession
 from nas_service.tune.task import Task
+from nas_service.tune.warm import warm_start
 
 UNITS = {"latency_ms": "ms", "energy_mj": "mJ"}
 
@@ -104,6 +106,7 @@ class SearchJob(TrainJob):
             space=trained.space,
             archive=job.store.candidates,
             measurer=measurer,
+            warm=self._warm(trained),
             note=lambda kind, text: job.note(kind, text),
         )
         if session.told >= strategy.evaluations:
@@ -120,6 +123,22 @@ class SearchJob(TrainJob):
         if job.stop_requested():
             raise StopRequestedError(f"stopped in strategy {strategy.name} after {session.told} candidates")
         job.note("strategy", f"{strategy.name}: done in {time.monotonic() - started:.1f} s")
+
+    def _warm(self, trained: Trained) -> list[Known]:
+        """Return what the jobs of the warm start have found, by this job's measure."""
+        job, store = self._job, self._job.store
+        earlier = [c for name in job.spec.warm_start for c in store.candidates.list(name, with_curves=True)]
+        if not earlier:
+            return []
+        known = warm_start(
+            earlier,
+            priced_candidates(earlier, store.fleet),
+            spec=job.spec,
+            space=trained.space,
+            split_hashes=trained.split_hashes,
+        )
+        job.note("warm_start", f"{len(known)} candidates of {', '.join(job.spec.warm_start)} are known to the searcher")
+        return known
 
     def _searcher(self, index: int, trained: Trained) -> Searcher:
         spec, strategy = self._job.spec, self._job.spec.strategy[index]

@@ -74,7 +74,7 @@ class ChoiceSpace:
         return self._feasible is not None
 
     def identity(self) -> dict[str, Any]:
-        """What tells the space from others with the same choices, as JSON values; here nothing, as functions tell none."""
+        """What tells the space from others of the same choices, as JSON values; functions tell nothing."""
         return {}
 
     def is_ordinal(self, name: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from nas_service.errors import InvalidRequestError
+from nas_service.errors import InvalidRequestError, NotFoundError
 from nas_service.fleet import Board, Measurement
 from nas_service.image_folder import ImageFolder
 from nas_service.job import DATASETS, InvalidJobError, JobSpec, Problem
@@ -14,6 +14,8 @@ from nas_service.pair_space import PairSpace, SpaceDefinition
 from nas_service.scalar_log import missing_extras
 from nas_service.sensing import classes_without_energy
 from nas_service.space import load_definition
+from nas_service.store.job_record import Job
+from nas_service.tune.warm import unfit_for_warm_start
 
 # Channels, side in pixels, classes of the data sets whose shape their name tells.
 SHAPES = {
@@ -50,22 +52,41 @@ class ArtefactList(Protocol):
         ...
 
 
+class JobList(Protocol):
+    """Knows the jobs; the store's `jobs` is one."""
+
+    def get(self, job_id: str) -> Job:
+        """Return a job; raise NotFoundError if there is none."""
+        ...
+
+
 def validate_job(
-    spec: JobSpec, fleet: BoardList, *, files: ArtefactList | None = None, data: Path | None = None
+    spec: JobSpec,
+    fleet: BoardList,
+    *,
+    jobs: JobList,
+    files: ArtefactList | None = None,
+    data: Path | None = None,
 ) -> None:
     """Refuse a job that cannot succeed here, naming everything found at once.
 
     Args:
         spec: the job, already well-formed.
         fleet: knows the boards.
+        jobs: knows the jobs that a warm start names.
         files: the file store, to look the checkpoint up in; None skips that.
         data: the folder that relative data roots lie in; None is the working folder.
 
     Raises:
         InvalidJobError: an unknown board class, or one without an energy sensor that is asked for energy, data or a
-            checkpoint that is not there, constraints that nobody meets.
+            checkpoint that is not there, constraints that nobody meets, a warm start from what does not compare.
     """
-    problems = [*_board_problems(spec, fleet), *_data_problems(spec, data), *_space_problems(spec)]
+    problems = [
+        *_board_problems(spec, fleet),
+        *_data_problems(spec, data),
+        *_space_problems(spec),
+        *_warm_problems(spec, jobs),
+    ]
     checkpoint = spec.supernet.checkpoint
     if checkpoint is not None and files is not None and not files.exists(checkpoint):
         message = f"no artefact {checkpoint!r} is stored here; `nas show JOB` lists a job's artefacts"
@@ -105,6 +126,16 @@ def _has_no_energy(board_class: str, boards: Sequence[Board], fleet: BoardList) 
     results = fleet.measurements(board_class=board_class, limit=_RESULTS_LOOKED_AT)
     mine = [board for board in boards if board.board_class == board_class]
     return bool(classes_without_energy(mine, [measured.result for measured in results]))
+
+
+def _warm_problems(spec: JobSpec, jobs: JobList) -> Iterator[Problem]:
+    for index, job_id in enumerate(spec.warm_start):
+        try:
+            complaint = unfit_for_warm_start(spec, jobs.get(job_id))
+        except NotFoundError:
+            complaint = "is no job here; `nas jobs` lists them"
+        if complaint is not None:
+            yield Problem(path=f"warm_start[{index}]", message=f"{job_id!r} {complaint}")
 
 
 def _data_problems(spec: JobSpec, data: Path | None) -> Iterator[Problem]:

@@ -83,6 +83,6 @@ class Memory:
 
 def _changed(candidate: Candidate, how: str) -> str:
     return (
-        f"the space has changed since the job began: for candidate {candidate.id} it {how}. Bring the definition back as "
-        "it was, or submit a new job"
+        f"the space has changed since the job began: for candidate {candidate.id} it {how}. Bring the definition back "
+        "as it was, or submit a new job"
     )

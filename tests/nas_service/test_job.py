@@ -196,6 +196,7 @@ def test_an_unknown_key_is_refused_with_its_path_and_the_nearest_known_one(
             {"measurement": {"tier": "rank", "near_front": "screen"}},
             "measurement: near_front is 'screen' but must be a higher tier than 'rank'",
         ),
+        ({"warm_start": ["job-1"]}, "warm_start: takes over accuracies, which compare only where the weights are"),
         ({"strategy": None}, "strategy: is missing; give {name, evaluations}, or a list of them"),
         ({"strategy": "tpe"}, "strategy: is 'tpe' (text) but must be a list"),
         ({"strategy": {"name": "tpe"}}, "strategy.evaluations: is missing"),

@@ -118,6 +118,19 @@ def test_energy_is_not_refused_where_one_board_may_have_a_sensor(
     assert api.post("/api/v1/jobs?dry_run=1", json={**spec, "objectives": ["error", ENERGY]}).status_code == 200
 
 
+def test_a_warm_start_from_what_does_not_compare_is_refused(api: Api, spec: dict[str, Any]) -> None:
+    sha256 = api.store.files.put(b"weights")
+    trained = {**spec, "supernet": {"checkpoint": sha256}}
+    earlier = submit(api, trained)
+    other = submit(api, {**trained, "router": "margin"})
+    answer = api.post("/api/v1/jobs?dry_run=1", json={**trained, "warm_start": [earlier, other, "none"]})
+    found = {e["path"]: e["message"] for e in answer.json()["errors"]}
+    assert answer.status_code == 422
+    assert set(found) == {"warm_start[1]", "warm_start[2]"}
+    assert "has the router margin but this job has msp" in found["warm_start[1]"]
+    assert found["warm_start[2]"] == "'none' is no job here; `nas jobs` lists them"
+
+
 def test_all_that_is_wrong_is_named_at_once(api: Api, spec: dict[str, Any]) -> None:
     wrong = {"objectives": ["error", "latency_ms@pi"], "constraints": {"macs": 1}}
     errors = api.post("/api/v1/jobs", json={**spec, **wrong}).json()["errors"]
