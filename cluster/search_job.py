@@ -82,8 +82,9 @@ class SearchJob(TrainJob):
         job, trained = self._job, self._train()
         job.enter(JobState.SEARCHING)
         measurer = GatewayMeasurer(GatewayClient(find_gateway())) if job.spec.board_classes() else None
+        curve = SearchCurve(job)
         for index in range(len(job.spec.strategy)):
-            self._search(index, trained, measurer)
+            self._search(index, trained, measurer, curve)
         job.enter(JobState.FINISHING)
         FinalistPhase(job.job_id, job.spec, trained=trained, store=job.store, measurer=measurer).run()
         AuditPhase(job, trained).run()
@@ -97,7 +98,7 @@ class SearchJob(TrainJob):
 
         return unmet_text(store.candidates.list(job_id), self._job.spec.constraints, price=price)
 
-    def _search(self, index: int, trained: Trained, measurer: GatewayMeasurer | None) -> None:
+    def _search(self, index: int, trained: Trained, measurer: GatewayMeasurer | None, curve: SearchCurve) -> None:
         job = self._job
         spec, strategy = job.spec, job.spec.strategy[index]
         session = SearchSession(
@@ -113,7 +114,6 @@ class SearchJob(TrainJob):
             return
         started = time.monotonic()
         job.note("strategy", f"{strategy.name}: {strategy.evaluations} candidates, {session.told} known")
-        curve = SearchCurve(job)
         run_session(
             session,
             job,
