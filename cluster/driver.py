@@ -40,8 +40,7 @@ class JobRun:
     def run(self) -> JobState:
         """Run the job to its end and return the state that it ended in; nothing is raised."""
         try:
-            self._phases()
-            return self._end(JobState.FINISHED, None)
+            return self._end(JobState.FINISHED, self._phases())
         except StopRequestedError as stop:
             return self._end(JobState.STOPPED, str(stop))
         except NasError as error:
@@ -55,7 +54,7 @@ class JobRun:
         self._store.jobs.transition(self._job_id, state, message)
         return state
 
-    def _phases(self) -> None:
+    def _phases(self) -> str | None:
         scalars = self._open_log()
         job = JobContext(
             job_id=self._job_id,
@@ -65,7 +64,7 @@ class JobRun:
             scalars=scalars,
         )
         try:
-            KINDS[self._spec.kind](job).run()
+            return KINDS[self._spec.kind](job).run()
         finally:
             scalars.close()
 

@@ -15,11 +15,11 @@ from cluster.tune_job import TuneJob
 class Kind(Protocol):
     """One job of a kind, from whatever its last run left."""
 
-    def run(self) -> None:
-        """Run it to its end.
+    def run(self) -> str | None:
+        """Run it to its end, and return what the user should know of the outcome, if anything.
 
         Raises:
-            StopRequestedError: the user asked for it; what was done is kept.
+            StopRequestedError: it stops before its end; what was done is kept.
             NasError: it failed, and says why.
         """
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from cluster.gateway.actor import GatewayClient, find_gateway
 from edge_agent.records import RuntimeSettings
 from nas_service.errors import InvalidRequestError
+from nas_service.fleet import absent_classes
 from nas_service.job import JobSpec
 from nas_service.measurement import MeasurementRequest, RequestState
 
@@ -20,8 +22,8 @@ class GatewayMeasurer:
     `priority` is the job's, 0 to 9: its measurements go before those of jobs with less, whatever is urgent in these.
     """
 
-    def __init__(self, gateway: GatewayClient, *, priority: int = 0) -> None:
-        self._gateway, self._priority = gateway, priority
+    def __init__(self, gateway: GatewayClient, *, priority: int = 0, clock: Callable[[], float] = time.time) -> None:
+        self._gateway, self._priority, self._clock = gateway, priority, clock
         self._settings = {c.name: c.settings for c in gateway.board_classes()}
 
     def request(self, requests: Sequence[MeasurementRequest]) -> None:
@@ -40,6 +42,10 @@ class GatewayMeasurer:
             known = ", ".join(sorted(self._settings)) or "none"
             raise InvalidRequestError(f"unknown board class {board_class!r}; known: {known}. Add one: nas board add")
         return self._settings[board_class]
+
+    def absent(self, board_classes: Collection[str]) -> frozenset[str]:
+        """Return those of the classes of which every board is lost, was never heard, or gets no leases."""
+        return absent_classes(self._gateway.boards(), board_classes, now=self._clock())
 
 
 def job_measurer(spec: JobSpec) -> GatewayMeasurer | None:

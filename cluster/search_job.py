@@ -17,12 +17,18 @@ from cluster.space_table import SpaceTable
 from cluster.training_phase import StopRequestedError, Trained, device, train_supernet
 from nas_service.candidate import CandidateStatus
 from nas_service.class_cost import ClassCost
+from nas_service.errors import InvalidRequestError
+from nas_service.front_query import FrontCandidate
 from nas_service.job_state import JobState
+from nas_service.priced import priced_candidates
 from nas_service.search import Searcher, make_searcher
 from nas_service.search.listed import ListedSearcher
 from nas_service.tune.driver import EvaluatorSetting, run_search
+from nas_service.tune.memory import Known
+from nas_service.tune.prospects import unmet_text
 from nas_service.tune.session import SearchSession
 from nas_service.tune.task import Task
+from nas_service.tune.warm import warm_start
 
 UNITS = {"latency_ms": "ms", "energy_mj": "mJ"}
 
@@ -37,9 +43,10 @@ class TrainJob:
     def __init__(self, job: JobContext) -> None:
         self._job = job
 
-    def run(self) -> None:
-        """Train, from the last epoch on."""
+    def run(self) -> str | None:
+        """Train, from the last epoch on; there is nothing to say of the outcome."""
         self._train()
+        return None
 
     def _train(self) -> Trained:
         job = self._job
@@ -69,18 +76,27 @@ class TrainJob:
 class SearchJob(TrainJob):
     """Trains a supernet, runs the strategies one after the other, and finishes the best candidates."""
 
-    def run(self) -> None:
-        """Run all phases; those that are done already cost nothing."""
+    def run(self) -> str | None:
+        """Run all phases; those that are done already cost nothing. Return what there is to say of the outcome."""
         job, trained = self._job, self._train()
         job.enter(JobState.SEARCHING)
-        measurer = job_measurer(job.spec)
+        measurer, curve = job_measurer(job.spec), SearchCurve(job)
         for index in range(len(job.spec.strategy)):
-            self._search(index, trained, measurer)
+            self._search(index, trained, measurer, curve)
         job.enter(JobState.FINISHING)
         FinalistPhase(job.job_id, job.spec, trained=trained, store=job.store, work=job.work, measurer=measurer).run()
         AuditPhase(job, trained).run()
+        return self._unmet()
 
-    def _search(self, index: int, trained: Trained, measurer: GatewayMeasurer | None) -> None:
+    def _unmet(self) -> str | None:
+        store, job_id = self._job.store, self._job.job_id
+
+        def price() -> list[FrontCandidate]:
+            return priced_candidates(store.candidates.list(job_id, with_curves=True), store.fleet)
+
+        return unmet_text(store.candidates.list(job_id), self._job.spec.constraints, price=price)
+
+    def _search(self, index: int, trained: Trained, measurer: GatewayMeasurer | None, curve: SearchCurve) -> None:
         job = self._job
         spec, strategy = job.spec, job.spec.strategy[index]
         session = SearchSession(
@@ -89,19 +105,38 @@ class SearchJob(TrainJob):
             space=trained.space,
             archive=job.store.candidates,
             measurer=measurer,
+            warm=self._warm(trained),
             note=lambda kind, text: job.note(kind, text),
         )
         if session.told >= strategy.evaluations:
             return
         started = time.monotonic()
         job.note("strategy", f"{strategy.name}: {strategy.evaluations} candidates, {session.told} known")
-        curve = SearchCurve(job)
         run_session(
-            session, job, trained, progress=lambda told, in_flight: self._progress(strategy.name, in_flight, curve)
+            session,
+            job,
+            trained,
+            progress=lambda told, in_flight: self._progress(strategy.name, in_flight, len(session.held), curve),
         )
         if job.stop_requested():
             raise StopRequestedError(f"stopped in strategy {strategy.name} after {session.told} candidates")
         job.note("strategy", f"{strategy.name}: done in {time.monotonic() - started:.1f} s")
+
+    def _warm(self, trained: Trained) -> list[Known]:
+        """Return what the jobs of the warm start have found, by this job's measure."""
+        job, store = self._job, self._job.store
+        earlier = [c for name in job.spec.warm_start for c in store.candidates.list(name, with_curves=True)]
+        if not earlier:
+            return []
+        known = warm_start(
+            earlier,
+            priced_candidates(earlier, store.fleet),
+            spec=job.spec,
+            space=trained.space,
+            split_hashes=trained.split_hashes,
+        )
+        job.note("warm_start", f"{len(known)} candidates of {', '.join(job.spec.warm_start)} are known to the searcher")
+        return known
 
     def _searcher(self, index: int, trained: Trained) -> Searcher:
         spec, strategy = self._job.spec, self._job.spec.strategy[index]
@@ -115,12 +150,13 @@ class SearchJob(TrainJob):
             budget=strategy.evaluations,
         )
 
-    def _progress(self, strategy: str, in_flight: int, curve: SearchCurve) -> None:
+    def _progress(self, strategy: str, in_flight: int, held: int, curve: SearchCurve) -> None:
         job = self._job
         counts = job.store.candidates.count(job.job_id)
         done = counts.get(CandidateStatus.FINISHED, 0) + counts.get(CandidateStatus.FAILED, 0)
         total = sum(s.evaluations for s in job.spec.strategy)
-        job.progress("searching", done=done, total=total, detail=f"{strategy}, {in_flight} in flight")
+        waiting = f", {held} of them wait for a board to come back" if held else ""
+        job.progress("searching", done=done, total=total, detail=f"{strategy}, {in_flight} in flight{waiting}")
         curve.update()
 
 
@@ -134,6 +170,10 @@ def run_session(
         job: Its resources and router, and whether the user asked for a stop.
         trained: The supernet and the data.
         progress: Is told how many candidates have ended, and how many are under way.
+
+    Raises:
+        StopRequestedError: candidates are left that no board was there to measure; a resume goes on with them.
+        InvalidRequestError: searching on would find nothing, such as for a figure that no board gives.
     """
     evaluators = job.spec.resources.evaluators
     run_search(
@@ -150,3 +190,9 @@ def run_session(
         stop_requested=job.stop_requested,
         progress=progress,
     )
+    if job.stop_requested():
+        return
+    if session.unmeasured is not None:
+        raise StopRequestedError(session.unmeasured)
+    if session.dead_end is not None:
+        raise InvalidRequestError(session.dead_end)

@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 
 class StopRequestedError(Exception):
-    """The user asked the job to stop; what was done so far is kept."""
+    """The job stops before its end, since the user asked for it or boards are gone; a resume goes on from here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -319,7 +319,7 @@ class Agent:
                 "agent_version": __version__,
                 "next_host_key_sha256": None if announced is None else key_sha256(key_blob(announced)),
                 "fingerprint": {**self._fingerprint, "power_mode": power_mode(ROOT)},  # may change while we run
-                "health": read_health(),
+                "health": {**read_health(), "energy_sensor": self._sensor.source if self._sensor else "none"},
             }
         )
         server_unix_s = mailbox.put_heartbeat(heartbeat)

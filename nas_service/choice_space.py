@@ -73,6 +73,10 @@ class ChoiceSpace:
         """Whether hard constraints forbid points."""
         return self._feasible is not None
 
+    def identity(self) -> dict[str, Any]:
+        """What tells the space from others of the same choices, as JSON values; functions tell nothing."""
+        return {}
+
     def is_ordinal(self, name: str) -> bool:
         """Whether the gene's values are numbers, so that neighbouring ones are alike."""
         return all(isinstance(v, int | float) and not isinstance(v, bool) for v in self._choices[name])

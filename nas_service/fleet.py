@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from edge_agent.records import Heartbeat, Lease, Result, RuntimeSettings, Tier
 from nas_service.errors import InvalidRequestError
 from nas_service.measurement import RequestStatus
+from nas_service.presence import presence
 
 _ED25519_HEADER = b"\x00\x00\x00\x0bssh-ed25519\x00\x00\x00\x20"
 _TOLD_LATER = frozenset({"power_mode"})
@@ -145,6 +147,20 @@ class Receipt:
     duplicate: bool = False
     late: bool = False
     reason: str | None = None
+
+
+def absent_classes(boards: Iterable[Board], wanted: Collection[str], *, now: float) -> frozenset[str]:
+    """Return those of the `wanted` classes that no board could measure for at `now`, in unix seconds.
+
+    All of such a class's boards are lost, were never heard, or may get no leases; a suspect one counts as there.
+    """
+    here = {board.board_class for board in boards if board.may_lease and _stands(board, now) in ("here", "suspect")}
+    return frozenset(wanted) - here
+
+
+def _stands(board: Board, now: float) -> str:
+    beat = board.heartbeat
+    return presence(board.last_seen, None if beat is None else beat.quiet_until_unix_s, now=now)
 
 
 def normal_public_key(line: str) -> str:

@@ -108,6 +108,7 @@ class JobSpec(Part):
     strategy: Annotated[tuple[Strategy, ...], BeforeValidator(_as_list)] = ()
     objectives: Annotated[tuple[Annotated[Text, AfterValidator(_objective)], ...], AfterValidator(_few)] = ()
     constraints: dict[Annotated[Text, AfterValidator(_bounded)], Bound] = Field(default_factory=dict)
+    warm_start: Annotated[tuple[Text, ...], Field(max_length=100)] = ()
     evaluation: Evaluation = Evaluation()
     measurement: Measurement = Measurement()
     finalists: Finalists = Finalists()
@@ -202,6 +203,12 @@ def _unfit_search(spec: JobSpec) -> Iterator[Problem]:
     if not spec.objectives:
         yield Problem(path="objectives", message=f"is missing; a search needs at least one of: {ALLOWED}")
     yield from _meaningless(spec, "tune", "compare")
+    if spec.warm_start and spec.supernet.checkpoint is None:
+        message = (
+            "takes over accuracies, which compare only where the weights are the same; set supernet.checkpoint to the "
+            "supernet of those jobs (`nas show JOB`). What boards measured is used again in any case"
+        )
+        yield Problem(path="warm_start", message=message)
     for strategy in spec.strategy:
         cost = strategy.board_cost
         if cost is not None and cost.board_class not in spec.board_classes():
@@ -215,11 +222,11 @@ def _unfit_search(spec: JobSpec) -> Iterator[Problem]:
 def _unfit_train(spec: JobSpec) -> Iterator[Problem]:
     if spec.supernet.epochs is None:
         yield Problem(path="supernet.epochs", message="is missing; kind 'train' trains a supernet")
-    yield from _meaningless(spec, "strategy", "objectives", "tune", "compare")
+    yield from _meaningless(spec, "strategy", "objectives", "warm_start", "tune", "compare")
 
 
 def _unfit_tune(spec: JobSpec) -> Iterator[Problem]:
-    yield from _meaningless(spec, "strategy", "objectives", "compare")
+    yield from _meaningless(spec, "strategy", "objectives", "warm_start", "compare")
     if spec.supernet.tuned is not None:
         yield Problem(path="supernet.tuned", message="means nothing to kind 'tune', which finds hyperparameters itself")
     if spec.resources.trainer != TrainerResources():
@@ -234,13 +241,16 @@ def _unfit_tune(spec: JobSpec) -> Iterator[Problem]:
 
 
 def _unfit_compare(spec: JobSpec) -> Iterator[Problem]:
-    yield from _meaningless(spec, "strategy", "tune")
+    yield from _meaningless(spec, "strategy", "warm_start", "tune")
     if spec.finalists != Finalists():
         message = "means nothing to kind 'compare', which finishes no candidate; search with the strategy that won"
         yield Problem(path="finalists", message=message)
     if spec.measurement.only is not None:
         message = "means nothing to kind 'compare': what one strategy would be spared hangs on what others had measured"
         yield Problem(path="measurement.only", message=message)
+    if spec.measurement.near_front is not None:
+        message = "means nothing to kind 'compare': how one strategy's are measured hangs on what others had found"
+        yield Problem(path="measurement.near_front", message=message)
     if spec.evaluation.parts:
         message = "means nothing to kind 'compare': what one strategy is spared hangs on what others had found"
         yield Problem(path="evaluation.parts", message=message)
@@ -253,13 +263,16 @@ def _unfit_compare(spec: JobSpec) -> Iterator[Problem]:
 
 
 def _unfit_measure(spec: JobSpec) -> Iterator[Problem]:
-    yield from _meaningless(spec, "strategy", "tune", "compare")
+    yield from _meaningless(spec, "strategy", "warm_start", "tune", "compare")
     if spec.supernet != Supernet():
         message = "means nothing to kind 'measure': graphs are measured with untrained weights; remove it"
         yield Problem(path="supernet", message=message)
     if spec.measurement.only is not None:
         message = "means nothing to kind 'measure', which measures all that it has chosen; remove it"
         yield Problem(path="measurement.only", message=message)
+    if spec.measurement.near_front is not None:
+        message = "means nothing to kind 'measure', which has no front; remove it"
+        yield Problem(path="measurement.near_front", message=message)
     if not spec.board_classes():
         message = "names no board class; say what is to be measured where, such as [latency_ms@rpi5]"
         yield Problem(path="objectives", message=message)

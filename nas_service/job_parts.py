@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -233,13 +233,22 @@ class Measurement(Part):
     """How carefully boards measure a candidate, and how long the search waits for them.
 
     `only: promising` leaves out candidates that, by what similar halves cost, cannot reach the front; None leaves
-    out none. `pairs` is how many pairs of the space a job of kind `measure` measures.
+    out none. `near_front` is a higher tier, at which a candidate that may be on the front is measured again before it
+    counts. `pairs` is how many pairs of the space a job of kind `measure` measures.
     """
 
     tier: Tier = "screen"
+    near_front: Literal["screen", "rank"] | None = None
     only: Literal["promising"] | None = None
     pairs: Annotated[int, Field(strict=True, ge=1, le=300)] = 50
     timeout_s: Annotated[float, Field(strict=True, gt=0, le=7 * 86400, allow_inf_nan=False)] = 900.0
+
+    @model_validator(mode="after")
+    def _raises(self) -> Measurement:
+        tiers = get_args(Tier)
+        if self.near_front is not None and tiers.index(self.near_front) <= tiers.index(self.tier):
+            raise ValueError(f"near_front is {self.near_front!r} but must be a higher tier than {self.tier!r}")
+        return self
 
 
 class Risk(Part):

@@ -251,6 +251,14 @@ class PairSpace(ChoiceSpace):
             head=norm,
         )
 
+    def identity(self) -> dict[str, Any]:
+        """The definition's hash, the images' shape, and the constraints, by name."""
+        return {
+            "definition": self.definition.hash(),
+            "images": [self.channels, self.resolution, self.classes],
+            "constraints": dict(self.constraints),
+        }
+
     def _meets_constraints(self, point: Mapping[str, Any]) -> bool:
         if not self.constraints:
             return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +136,10 @@ class SleepingBoard:
     def settings(self, board_class: str) -> RuntimeSettings:
         """Return onnxruntime's defaults."""
         return RuntimeSettings()
+
+    def absent(self, board_classes: Collection[str]) -> frozenset[str]:
+        """Return none: this board never leaves."""
+        return frozenset()
 
 
 def _state(request: MeasurementRequest, done_at: float) -> RequestState:

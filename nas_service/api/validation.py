@@ -6,13 +6,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from nas_service.errors import InvalidRequestError
-from nas_service.fleet import Board
+from nas_service.errors import InvalidRequestError, NotFoundError
+from nas_service.fleet import Board, Measurement
 from nas_service.image_folder import ImageFolder
 from nas_service.job import DATASETS, InvalidJobError, JobSpec, Problem
 from nas_service.pair_space import PairSpace, SpaceDefinition
 from nas_service.scalar_log import missing_extras
+from nas_service.sensing import classes_without_energy
 from nas_service.space import load_definition
+from nas_service.store.job_record import Job
+from nas_service.tune.warm import unfit_for_warm_start
 
 # Channels, side in pixels, classes of the data sets whose shape their name tells.
 SHAPES = {
@@ -26,13 +29,18 @@ TEST_NAMES = {"imagenet": ("val",), "folder": ("test", "val")}
 
 _PARQUET_MARK = b"PAR1"
 _MOST_FILES = 1000
+_RESULTS_LOOKED_AT = 100
 
 
 class BoardList(Protocol):
-    """Knows the boards that have not been removed; the store's `fleet` is one."""
+    """Knows the boards that have not been removed and what they measured; the store's `fleet` is one."""
 
     def boards(self) -> Sequence[Board]:
         """Return them."""
+        ...
+
+    def measurements(self, *, board_class: str, limit: int) -> Sequence[Measurement]:
+        """Return at most `limit` results of a class, newest first."""
         ...
 
 
@@ -44,21 +52,41 @@ class ArtefactList(Protocol):
         ...
 
 
+class JobList(Protocol):
+    """Knows the jobs; the store's `jobs` is one."""
+
+    def get(self, job_id: str) -> Job:
+        """Return a job; raise NotFoundError if there is none."""
+        ...
+
+
 def validate_job(
-    spec: JobSpec, fleet: BoardList, *, files: ArtefactList | None = None, data: Path | None = None
+    spec: JobSpec,
+    fleet: BoardList,
+    *,
+    jobs: JobList,
+    files: ArtefactList | None = None,
+    data: Path | None = None,
 ) -> None:
     """Refuse a job that cannot succeed here, naming everything found at once.
 
     Args:
         spec: the job, already well-formed.
         fleet: knows the boards.
+        jobs: knows the jobs that a warm start names.
         files: the file store, to look the checkpoint up in; None skips that.
         data: the folder that relative data roots lie in; None is the working folder.
 
     Raises:
-        InvalidJobError: an unknown board class, data or a checkpoint that is not there, constraints that nobody meets.
+        InvalidJobError: an unknown board class, or one without an energy sensor that is asked for energy, data or a
+            checkpoint that is not there, constraints that nobody meets, a warm start from what does not compare.
     """
-    problems = [*_board_problems(spec, fleet), *_data_problems(spec, data), *_space_problems(spec)]
+    problems = [
+        *_board_problems(spec, fleet),
+        *_data_problems(spec, data),
+        *_space_problems(spec),
+        *_warm_problems(spec, jobs),
+    ]
     checkpoint = spec.supernet.checkpoint
     if checkpoint is not None and files is not None and not files.exists(checkpoint):
         message = f"no artefact {checkpoint!r} is stored here; `nas show JOB` lists a job's artefacts"
@@ -78,13 +106,36 @@ def _board_problems(spec: JobSpec, fleet: BoardList) -> Iterator[Problem]:
     wanted = {name: name.partition("@")[2] for name in (*spec.objectives, *spec.constraints) if "@" in name}
     if not wanted:
         return
-    known = sorted({board.board_class for board in fleet.boards()})
+    boards = fleet.boards()
+    known = sorted({board.board_class for board in boards})
     allowed = f"known: {', '.join(known)}" if known else "no board is enrolled"
     for name, board_class in wanted.items():
+        path = "objectives" if name in spec.objectives else f"constraints.{name}"
         if board_class not in known:
-            path = "objectives" if name in spec.objectives else f"constraints.{name}"
             message = f"{name}: unknown board class {board_class!r}; {allowed}. Add a board with `nas board add`"
             yield Problem(path=path, message=message)
+        elif name.startswith("energy_mj") and _has_no_energy(board_class, boards, fleet):
+            message = (
+                f"{name}: no board of class {board_class!r} has an energy sensor, so nothing would ever have this "
+                "figure; `nas-edge doctor` on a board says what is missing, or leave it out"
+            )
+            yield Problem(path=path, message=message)
+
+
+def _has_no_energy(board_class: str, boards: Sequence[Board], fleet: BoardList) -> bool:
+    results = fleet.measurements(board_class=board_class, limit=_RESULTS_LOOKED_AT)
+    mine = [board for board in boards if board.board_class == board_class]
+    return bool(classes_without_energy(mine, [measured.result for measured in results]))
+
+
+def _warm_problems(spec: JobSpec, jobs: JobList) -> Iterator[Problem]:
+    for index, job_id in enumerate(spec.warm_start):
+        try:
+            complaint = unfit_for_warm_start(spec, jobs.get(job_id))
+        except NotFoundError:
+            complaint = "is no job here; `nas jobs` lists them"
+        if complaint is not None:
+            yield Problem(path=f"warm_start[{index}]", message=f"{job_id!r} {complaint}")
 
 
 def _data_problems(spec: JobSpec, data: Path | None) -> Iterator[Problem]:

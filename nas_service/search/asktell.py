@@ -48,13 +48,14 @@ class SearchSetting:
                 raise InvalidRequestError(f"`{label}` is {value!r} but must be a whole number >= {least}")
 
     def to_json(self) -> dict[str, Any]:
-        """The setting as JSON values; functions of the space cannot be compared and are left out."""
+        """The setting as JSON values; a space's functions cannot be compared, only what it says of its identity."""
         return {
             "name": self.name,
             "objectives": list(self.objectives),
             "seed": self.seed,
             "budget": self.budget,
             "space": {name: list(values) for name, values in self.space.choices.items()},
+            **self.space.identity(),
         }
 
 
@@ -154,6 +155,8 @@ class AskTell:
             InvalidRequestError: the state is of another version, method, space, seed, budget or objectives.
         """
         expected = {"version": STATE_VERSION, **self._setting.to_json()}
+        for label in self._setting.space.identity().keys() - state.keys():  # of before these were kept
+            del expected[label]
         for label, ours in expected.items():
             if label not in state or state[label] != ours or (label == "space" and list(state[label]) != list(ours)):
                 raise InvalidRequestError(

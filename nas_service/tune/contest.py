@@ -303,6 +303,11 @@ class ContestSession(SearchSession):
         return 1
 
     @property
-    def finished(self) -> bool:
+    def _complete(self) -> bool:
         """Whether every entrant is through and nothing is in flight."""
         return not self._flights and self.contest.finished
+
+    @property
+    def _predicts(self) -> bool:
+        """False: what one entrant would be spared hangs on what others had measured."""
+        return False

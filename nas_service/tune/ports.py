@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from edge_agent.records import RuntimeSettings
@@ -21,6 +21,9 @@ class Measurer(Protocol):
 
     def settings(self, board_class: str) -> RuntimeSettings:
         """Return the runtime settings of a board class."""
+
+    def absent(self, board_classes: Collection[str]) -> frozenset[str]:
+        """Return those of the classes of which no board is there, so that waiting for them is no board's fault."""
 
 
 class Archive(Protocol):

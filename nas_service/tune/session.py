@@ -11,40 +11,32 @@ killed, evaluates no finished candidate again, and asks first for what was asked
 
 from __future__ import annotations
 
-import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
-from edge_agent.records import Half
 from nas_service.bar import Bar
-from nas_service.candidate import Candidate, CandidateStatus, Proposal
+from nas_service.candidate import Candidate, CandidateStatus
 from nas_service.curve import Curve
 from nas_service.evaluation_report import EvaluationReport
-from nas_service.front_query import HalfCost
-from nas_service.measurement import RequestState, RequestStatus
+from nas_service.front_query import FrontCandidate
 from nas_service.pair_space import PairSpace
 from nas_service.search import Searcher
 from nas_service.tune.desk import Desk
+from nas_service.tune.flight import Flight
+from nas_service.tune.memory import Known, Memory
+from nas_service.tune.outage import places, unmeasured_text
 from nas_service.tune.patience import Patience
 from nas_service.tune.ports import Archive, Measurer
+from nas_service.tune.prospects import Prospects, broken_bound, foreseen_shortfall
+from nas_service.tune.raising import is_near_front
 from nas_service.tune.task import Task
 from nas_service.tune.thinker import Thinker
 from nas_service.tune.thrift import Costs, Thrift
-from nas_service.valuation import Point, half_cost, priced, told_points
-
-
-@dataclass(slots=True)
-class _Flight:
-    """A candidate in flight; what it is `waiting` for must be there by `give_up_at`, in the session's clock."""
-
-    candidate: Candidate
-    waiting: dict[str, tuple[str, Half]] = field(default_factory=dict)
-    give_up_at: float = math.inf
-    boards: dict[str, dict[Half, HalfCost]] = field(default_factory=dict)
-    evaluated: bool = False
+from nas_service.tune.waiting import Waiting
+from nas_service.valuation import Point, priced, told_points
 
 
 class SearchSession:
@@ -56,6 +48,7 @@ class SearchSession:
         space: The space that the searcher searches.
         archive: Where candidates are kept.
         measurer: Who measures; None if no objective or constraint names a board class.
+        warm: What earlier jobs have found, for a searcher that begins.
         note: Called with a kind and a sentence when something happens that the user should know.
         clock: Unix time in seconds.
     """
@@ -68,6 +61,7 @@ class SearchSession:
         space: PairSpace,
         archive: Archive,
         measurer: Measurer | None,
+        warm: Sequence[Known] = (),
         note: Callable[[str, str], None] = lambda kind, text: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -78,15 +72,20 @@ class SearchSession:
         self._thinker = Thinker(searcher)
         self._desk = Desk(spec, job_id=task.job_id, measurer=measurer)
         self._note, self._clock = note, clock
-        self._flights: dict[str, _Flight] = {}
+        self._flights: dict[str, Flight] = {}
         self._asked: deque[dict[str, Any]] = deque()  # by the searcher, and not yet handed out
         self._exhausted = False
+        self._waiting = Waiting(spec, desk=self._desk, note=note, clock=clock)
         self._thrift: Thrift | None = None
         if spec.measurement.only is not None and measurer is not None:
-            self._thrift = Thrift(spec, space=space)
-            self._thrift.learn_table(measurer)
+            self._thrift = self._new_thrift()
         self._patience = Patience(spec)
-        self._known = self._resume()
+        self._memory = Memory(task, space=space, archive=archive)
+        self._known = self._resume(warm)
+        met = any(candidate.values for candidate in self._known.values())
+        self._prospects = Prospects(spec.objectives, spec.constraints, met=met)
+        if measurer is not None and not self._known:
+            self._foresee()
 
     @property
     def in_flight(self) -> int:
@@ -99,23 +98,37 @@ class SearchSession:
         return sum(candidate.over for candidate in self._known.values())
 
     @property
+    def held(self) -> list[str]:
+        """The candidates in flight that wait for boards of a class that is away, by id."""
+        return [f.candidate.id for f in self._flights.values() if f.held_by(self._waiting.away)]
+
+    @property
     def finished(self) -> bool:
-        """Whether every evaluation of the budget is told, or the space has nothing more."""
+        """Whether the budget is told or the space has nothing more; else `unmeasured` says why the search ends."""
+        return self._waiting.given_up or self.dead_end is not None or self._complete
+
+    @property
+    def dead_end(self) -> str | None:
+        """Why the search would find nothing if it went on, and what to do; None as long as it may."""
+        return self._prospects.dead_end
+
+    @property
+    def _complete(self) -> bool:
         return not self._flights and (self._exhausted or self.told >= self._strategy.evaluations)
 
-    def _resume(self) -> dict[str, Candidate]:
-        every = self._archive.list(self._job_id)
-        state = self._archive.search_state(self._job_id, self._index)
-        if state is not None:
-            self._searcher.load_state_dict(state)
-        mine = {c.phenotype: c for c in every if c.strategy_index == self._index}
-        others = [c for c in every if c.strategy_index != self._index and c.over]
+    @property
+    def unmeasured(self) -> str | None:
+        """What waits for boards that did not come back, and what to do; None unless the search ended because of it."""
+        if not self._waiting.given_up:
+            return None
+        return unmeasured_text(self.held, self._waiting.away, job_id=self._job_id)
+
+    def _resume(self, warm: Sequence[Known]) -> dict[str, Candidate]:
+        every = self._memory.recall(self._searcher, warm=warm)
         for candidate in every:
             if candidate.over:
                 self._learn(candidate)
-        if others and state is None:
-            self._searcher.tell([(c.architecture, list(c.values) or None) for c in others])
-        return mine
+        return {c.phenotype: c for c in every if c.strategy_index == self._index}
 
     def next(self, *, wait: bool = True) -> Candidate | None:
         """Return the next candidate to evaluate, or None if there is none just now; see `finished`.
@@ -123,25 +136,51 @@ class SearchSession:
         Without `wait` the searcher thinks beside the caller, ahead of what is asked for, and there is none just now
         while it does so.
         """
-        while not self._exhausted and self.in_flight < self._strategy.concurrency:
+        while not self._exhausted and self._places > 0 and self.dead_end is None:
             if self.told + self.in_flight >= self._strategy.evaluations:
                 return None
             if not self._asked and not self._ask(wait=wait):
                 return None
-            candidate = self._record(self._asked.popleft())
+            candidate = self._memory.record(self._asked.popleft())
+            self._known[candidate.phenotype] = candidate
             if candidate.over:  # told in the archive just before a kill, but not yet in the searcher's saved state
                 self._tell(candidate)
                 continue
-            flight = self._flights[candidate.id] = _Flight(candidate=candidate)
+            flight = self._flights[candidate.id] = Flight(candidate=candidate)
+            if self._is_ruled_out(flight):
+                continue
             if not wait and not self._asked and self._batch() > 0:
                 self._thinker.begin(self._batch())
             if candidate.status is not CandidateStatus.EVALUATED or self.wanted_exports(candidate):
                 return (
                     candidate  # also one whose graphs are needed again, since no board could measure it before the cut
                 )
-            self._measure(flight, {})
+            self._waiting.begin(flight, {})
             self._join(flight)
         return None
+
+    def _foresee(self) -> None:
+        """Say so, and end, if by what similar halves cost even the smallest pairs do not meet the constraints."""
+        bounds = {o: bound for o, bound in self._spec.parsed_constraints().items() if o.measured}
+        if bounds:
+            found = foreseen_shortfall(self._thrift or self._new_thrift(), self._space, bounds)
+            if found is not None:
+                self._note("constraint", self._prospects.foreseen(found))
+
+    def _is_ruled_out(self, flight: Flight) -> bool:
+        """End a candidate whose halves are known to cost more than the constraints allow, before it is evaluated."""
+        candidate, bounds = flight.candidate, self._spec.parsed_constraints()
+        if candidate.status is not CandidateStatus.ASKED or not any(bound.measured for bound in bounds):
+            return False
+        missed = broken_bound(candidate.id, bounds, self._desk.costs(candidate))
+        if missed is None:
+            return False
+        if warning := self._prospects.missed(missed):
+            self._note("constraint", warning)
+        error = f"not evaluated: its halves have {missed.value:.4g} at the least, {missed.name} <= {missed.bound:g}"
+        self._note("infeasible", f"{candidate.id}: {error}")
+        self._finish(flight, replace(candidate, status=CandidateStatus.FAILED, error=error))
+        return True
 
     def _ask(self, *, wait: bool) -> bool:
         """Ask the searcher; return whether it had an answer."""
@@ -150,16 +189,12 @@ class SearchSession:
             return False
         # The state first: cut in between, the searcher asks for the pairs again. The other way round, a pair that it
         # does not remember could stay in the archive for ever.
-        self._keep_state()
+        self._memory.keep(self._thinker.state())
         self._asked.extend(points)
         if not points:
             self._exhausted = True
             self._note("exhausted", f"{self._strategy.name}: no pair is left that was not asked for before")
         return bool(points)
-
-    def _keep_state(self) -> None:
-        if (state := self._thinker.state()) is not None:
-            self._archive.save_search_state(self._job_id, self._index, state)
 
     def _batch(self) -> int:
         """Return how many candidates to ask for at once; 0 while as many are in flight as may be.
@@ -168,20 +203,11 @@ class SearchSession:
         them are asked for together, and evaluators do not wait for a thought each.
         """
         left = self._strategy.evaluations - self.told - self.in_flight
-        room = min(self._strategy.concurrency - self.in_flight, left)
-        return min(max(1, self._strategy.concurrency // 2), room)
+        return min(max(1, self._strategy.concurrency // 2), self._places, left)
 
-    def _record(self, architecture: dict[str, Any]) -> Candidate:
-        plan = self._space.plan(architecture)
-        proposal = Proposal(
-            architecture=architecture,
-            phenotype=self._space.phenotype(architecture),
-            costs=plan.costs(),
-            structures=plan.structures(self._spec.router),
-        )
-        [candidate] = self._archive.asked(self._job_id, self._index, self._strategy.name, [proposal])
-        self._known[candidate.phenotype] = candidate
-        return candidate
+    @property
+    def _places(self) -> int:
+        return places(self._strategy.concurrency, in_flight=self.in_flight, held=len(self.held))
 
     def wanted_exports(self, candidate: Candidate) -> list[str]:
         """Return the halves whose graphs must be exported, because some board class has not measured or queued them.
@@ -213,15 +239,14 @@ class SearchSession:
         if flight.candidate.partial:
             self._end_early(flight)
             return
-        keys = self._desk.keys(flight.candidate)
-        flight.candidate = replace(flight.candidate, measurements=_by_class(keys))
+        flight.candidate = replace(flight.candidate, measurements=self._desk.keys_by_class(flight.candidate))
         if self._spared(flight):
             return
-        self._measure(flight, report.models)
+        self._waiting.begin(flight, report.models)
         self._archive.update(flight.candidate)
         self._join(flight)
 
-    def _end_early(self, flight: _Flight) -> None:
+    def _end_early(self, flight: Flight) -> None:
         """Finish a candidate whose evaluation ended early: boards do not measure it, and it is told as far as known."""
         candidate = flight.candidate
         seen = f"{candidate.accuracies['n']:.0f} of {candidate.accuracies['of']:.0f} images"
@@ -230,11 +255,15 @@ class SearchSession:
         self._finish(flight, replace(candidate, status=CandidateStatus.FINISHED, values=points))
 
     def _least_costs(self, candidate: Candidate) -> Costs:
-        return self._desk.costs(candidate) if self._thrift is None else self._thrift.least(candidate)
+        return self._thrift.least(candidate) if self._thrift and self._predicts else self._desk.costs(candidate)
 
-    def _spared(self, flight: _Flight) -> bool:
+    @property
+    def _predicts(self) -> bool:
+        return self._spec.measurement.only is not None or bool(self._waiting.away)
+
+    def _spared(self, flight: Flight) -> bool:
         """Finish a candidate that boards need not measure, by what it is believed to cost; return whether it is one."""
-        if self._thrift is None:
+        if self._thrift is None or not self._predicts:
             return False
         self._learn(flight.candidate)
         points = self._thrift.believed(flight.candidate, self._patience.front)
@@ -250,65 +279,73 @@ class SearchSession:
         if self._thrift is not None:
             self._thrift.learn(candidate, self._desk.costs(candidate))
 
-    def _measure(self, flight: _Flight, models: Mapping[str, Any]) -> None:
-        """Ask for the measurements of an evaluated candidate.
-
-        After a resume there are no models at hand, but the requests are in the gateway's store: the request is made
-        before the candidate is recorded as evaluated.
-        """
-        flight.evaluated = True
-        flight.waiting = self._desk.keys(flight.candidate)
-        flight.give_up_at = self._clock() + self._spec.measurement.timeout_s
-        self._desk.request(flight.candidate, models)
-
     def poll(self) -> bool:
-        """Look at the boards' answers; return whether a candidate was finished by them."""
-        flights = [f for f in self._flights.values() if f.evaluated and f.waiting]
-        if not flights:
-            return False
-        states = self._desk.poll(sorted({key for flight in flights for key in flight.waiting}))
-        before = self.in_flight
-        for flight in flights:
-            self._collect(flight, states)
-        return self.in_flight < before
+        """Look at the boards; return whether a candidate was finished by them, or a class came or went."""
+        before = self.in_flight, self._waiting.away
+        for flight in self._waiting.poll(self._flights.values()):
+            self._join(flight)
+        if lost := self._waiting.away - before[1]:
+            self._predict_held(lost)
+        return (self.in_flight, self._waiting.away) != before
 
-    def _collect(self, flight: _Flight, states: Mapping[str, RequestState]) -> None:
-        for key, (board_class, half) in list(flight.waiting.items()):
-            state = states.get(key)
-            if state is None or not state.is_final:
-                continue
-            if state.state is RequestStatus.FAILED or state.result is None:
-                self._fail(flight, f"{half} could not be measured on {board_class}: {state.cause}")
-                return
-            flight.boards.setdefault(board_class, {})[half] = half_cost(state.result)
-            del flight.waiting[key]
-        if flight.waiting and self._clock() >= flight.give_up_at:
-            missing = " and ".join(f"{half} on {board_class}" for board_class, half in flight.waiting.values())
-            self._fail(
-                flight,
-                f"no board measured its {missing} within {self._spec.measurement.timeout_s:g} s; see what the boards "
-                "do with `nas board ls`, or raise measurement.timeout_s",
-            )
+    def _predict_held(self, lost: Collection[str]) -> None:
+        """Finish what waits for classes that have just vanished, where what it costs is foreseen well enough."""
+        if not self._predicts:
             return
-        self._join(flight)
+        if self._thrift is None:
+            self._thrift = self._new_thrift(self._archive.list(self._job_id))
+        for flight in [flight for flight in self._flights.values() if flight.held_by(lost)]:
+            self._spared(flight)
 
-    def _join(self, flight: _Flight) -> None:
-        if flight.waiting or flight.candidate.id not in self._flights:
+    def _new_thrift(self, known: Sequence[Candidate] = ()) -> Thrift:
+        thrift = Thrift(self._spec, space=self._space)
+        self._desk.teach(thrift, known)
+        return thrift
+
+    def _join(self, flight: Flight) -> None:
+        """Tell what is known of a candidate once boards have answered all that was asked of them."""
+        if flight.error is not None and flight.raised:
+            self._note("raised", f"{flight.candidate.id}: keeps its first figures, since {flight.error}")
+            flight.take_first()
+        if flight.error is not None:
+            self._fail(flight, flight.error)
             return
-        candidate = flight.candidate
-        points = self._points(candidate, flight.boards)
+        if flight.waiting:
+            return
+        whole = self._priced(flight.candidate, flight.boards)
+        if self._raises(flight, whole):
+            return
+        keys = self._desk.keys_by_class(flight.candidate, raised=flight.raised)
+        candidate = replace(flight.candidate, measurements=keys)
+        points = told_points(whole, self._spec.objectives, self._spec.constraints)
+        if warning := self._prospects.had(whole):
+            self._note("constraint", warning)
         if not points:
             self._note(
                 "infeasible", f"{candidate.id}: no threshold meets the constraints with every objective measured"
             )
         self._finish(flight, replace(candidate, status=CandidateStatus.FINISHED, values=points))
 
-    def _points(self, candidate: Candidate, boards: Costs) -> tuple[Point, ...]:
-        assert candidate.curve is not None
-        whole = priced(candidate, Curve.from_bytes(candidate.curve), boards)
-        return told_points(whole, self._spec.objectives, self._spec.constraints)
+    def _raises(self, flight: Flight, whole: FrontCandidate) -> bool:
+        """Have a candidate near the front measured again at the higher tier; return whether it now waits for that."""
+        tier = self._spec.measurement.near_front
+        if tier is None or flight.raised or flight.first or not whole.boards:
+            return False
+        if not is_near_front(whole, self._spec, self._patience.front):
+            return False
+        self._note("raised", f"{flight.candidate.id}: may be on the front, so it is measured again at tier {tier}")
+        flight.raise_tier()
+        self._waiting.begin(flight, flight.models)
+        return True
 
-    def _fail(self, flight: _Flight, error: str) -> None:
+    def _points(self, candidate: Candidate, boards: Costs) -> tuple[Point, ...]:
+        return told_points(self._priced(candidate, boards), self._spec.objectives, self._spec.constraints)
+
+    def _priced(self, candidate: Candidate, boards: Costs) -> FrontCandidate:
+        assert candidate.curve is not None
+        return priced(candidate, Curve.from_bytes(candidate.curve), boards)
+
+    def _fail(self, flight: Flight, error: str) -> None:
         self._note("failed", f"{flight.candidate.id}: {error}")
         self._finish(flight, replace(flight.candidate, status=CandidateStatus.FAILED, error=error))
 
@@ -318,7 +355,7 @@ class SearchSession:
         if flight is not None and not flight.evaluated:
             self._fail(flight, error)
 
-    def _finish(self, flight: _Flight, candidate: Candidate) -> None:
+    def _finish(self, flight: Flight, candidate: Candidate) -> None:
         done = replace(candidate, finished_at=self._clock())
         self._learn(done)
         self._tell(done)
@@ -328,11 +365,3 @@ class SearchSession:
 
     def _tell(self, candidate: Candidate) -> None:
         self._thinker.tell([(candidate.architecture, list(candidate.values) or None)])
-
-
-def _by_class(keys: Mapping[str, tuple[str, Half]]) -> dict[str, dict[str, str]]:
-    """Return board class -> half -> measurement key."""
-    grouped: dict[str, dict[str, str]] = {}
-    for key, (board_class, half) in keys.items():
-        grouped.setdefault(board_class, {})[half] = key
-    return grouped

@@ -16,6 +16,7 @@ from nas_service.half import HalfStructure, halves_of
 from nas_service.job import JobSpec
 from nas_service.measurement import RequestStatus, measurement_key
 from nas_service.pair_space import PairSpace
+from nas_service.plan import PairPlan
 from nas_service.promise import can_touch
 from nas_service.tune.ports import Measurer
 from nas_service.valuation import Point, half_cost, priced, told_points
@@ -74,11 +75,15 @@ class Thrift:
 
     def least(self, candidate: Candidate) -> Costs:
         """Return what a candidate's halves cost, or at the least may cost, as far as that is known well enough."""
-        structures = halves_of(self._space.plan(candidate.architecture))
+        return self.least_of(self._space.plan(candidate.architecture))
+
+    def least_of(self, plan: PairPlan) -> Costs:
+        """Return the same of a pair that need not be a candidate."""
+        keys, structures = plan.structures(self._spec.router), halves_of(plan)
         costs: dict[str, dict[Half, HalfCost]] = {}
         for board_class, foresight in self._foresight.items():
             for half in HALVES:
-                belief = foresight.foresee(candidate.structures[half], structures[half])
+                belief = foresight.foresee(keys[half], structures[half])
                 if belief is not None:
                     costs.setdefault(board_class, {})[half] = belief.least
         return costs

@@ -72,6 +72,7 @@ def test_what_cannot_be_compared_is_refused_with_a_reason(compare, expected):
         ({"finalists": {"count": 3}}, "finalists: means nothing to kind 'compare', which finishes no candidate"),
         ({"objectives": []}, "objectives: is missing; a comparison needs at least one of"),
         ({"measurement": {"only": "promising"}}, "measurement.only: means nothing to kind 'compare'"),
+        ({"measurement": {"near_front": "rank"}}, "measurement.near_front: means nothing to kind 'compare'"),
         ({"evaluation": {"parts": [0.2]}}, "evaluation.parts: means nothing to kind 'compare'"),
         ({"kind": "train", "objectives": []}, "compare: means nothing to kind 'train'"),
     ],

@@ -10,7 +10,6 @@ from fastapi import APIRouter, Query, Response
 
 from nas_service.api.auth import require
 from nas_service.api.context import Context
-from nas_service.api.priced import priced_candidates
 from nas_service.api.problems import problem_responses
 from nas_service.api.views import CandidateDetail, CandidateList, CandidateView, CurveView
 from nas_service.candidate import Candidate, CandidateStatus
@@ -20,6 +19,7 @@ from nas_service.front_query import (
     FrontCandidate,
     curve_values,
 )
+from nas_service.priced import priced_candidates
 from nas_service.store.tokens import Role
 
 CURVE_POINTS = 400

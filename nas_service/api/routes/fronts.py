@@ -10,11 +10,11 @@ from fastapi import APIRouter, Query, Response
 
 from nas_service.api.auth import require
 from nas_service.api.context import Context
-from nas_service.api.priced import priced_candidates
 from nas_service.api.problems import problem_responses
 from nas_service.api.views import FrontPointView, FrontView
 from nas_service.candidate import CandidateStatus
 from nas_service.front_query import FrontQuery, board_classes, front_objectives, front_points
+from nas_service.priced import priced_candidates
 from nas_service.store import Store
 from nas_service.store.tokens import Role
 

@@ -39,7 +39,7 @@ def jobs_router(context: Context) -> APIRouter:
     ) -> JobView | JobPlan:
         """Check a job and start it."""
         spec = with_tuned(spec, store.jobs)
-        validate_job(spec, store.fleet, files=store.files, data=context.data)
+        validate_job(spec, store.fleet, jobs=store.jobs, files=store.files, data=context.data)
         if dry_run:
             response.status_code = 200
             return JobPlan.of(spec)

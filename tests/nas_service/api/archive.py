@@ -87,11 +87,12 @@ def _key_blob(name: str) -> str:
     return base64.b64encode(header + name.encode().ljust(32, b"\0")[:32]).decode()
 
 
-def beat(fleet: FleetStore, name: str, *, state: Any, now: float) -> None:
+def beat(fleet: FleetStore, name: str, *, state: Any, now: float, energy_sensor: str | None = None) -> None:
     """Store a heartbeat as the gateway would."""
     heartbeat = Heartbeat(
         board=name, incarnation=f"{name}-1", state=state, sent_unix_s=now, agent_version="0.1.0",
-        fingerprint={"model": fleet.board(name).board_class}, health={"cpu_c": 51.5},
+        fingerprint={"model": fleet.board(name).board_class},
+        health={"cpu_c": 51.5} | ({} if energy_sensor is None else {"energy_sensor": energy_sensor}),
     )  # fmt: skip
     fleet.heartbeats([(heartbeat, now)])
 

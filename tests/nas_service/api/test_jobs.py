@@ -9,7 +9,7 @@ import pytest
 from nas_service.job import parse_job
 from nas_service.job_state import JobState
 
-from .archive import enrol
+from .archive import beat, enrol, measure
 from .conftest import Api, parquet_file
 
 YAML = """
@@ -83,6 +83,52 @@ def test_what_cannot_work_is_refused_with_its_path(
     found = {e["path"]: e["message"] for e in answer.json()["errors"]}
     assert text in found[path]
     assert api.store.jobs.list() == []
+
+
+ENERGY = "energy_mj@rpi5"
+
+
+@pytest.mark.parametrize("change", [{"objectives": ["error", ENERGY]}, {"constraints": {ENERGY: 5}}])
+def test_energy_is_refused_where_every_board_says_that_it_has_no_sensor(
+    api: Api, spec: dict[str, Any], change: dict[str, Any]
+) -> None:
+    enrol(api.store.fleet, "pi", board_class="rpi5", now=1000.0)
+    beat(api.store.fleet, "pi", state="idle", now=1000.0, energy_sensor="none")
+    answer = api.post("/api/v1/jobs", json={**spec, **change})
+    [problem] = answer.json()["errors"]
+    assert answer.status_code == 422
+    assert "no board of class 'rpi5' has an energy sensor" in problem["message"]
+    assert "`nas-edge doctor`" in problem["message"]
+
+
+def test_energy_is_refused_where_an_older_board_has_measured_without_it(api: Api, spec: dict[str, Any]) -> None:
+    fleet = api.store.fleet
+    enrol(fleet, "pi", board_class="rpi5", now=1000.0)
+    measure(fleet, structure_key="a" * 64, half="big", board="pi", board_class="rpi5", mean_ms=1.0, now=1000.0)
+    assert api.post("/api/v1/jobs", json={**spec, "objectives": ["error", ENERGY]}).status_code == 422
+
+
+@pytest.mark.parametrize("said", [None, "rapl"])
+def test_energy_is_not_refused_where_one_board_may_have_a_sensor(
+    api: Api, spec: dict[str, Any], said: str | None
+) -> None:
+    for name, sensor in (("pi-1", "none"), ("pi-2", said)):
+        enrol(api.store.fleet, name, board_class="rpi5", now=1000.0)
+        beat(api.store.fleet, name, state="idle", now=1000.0, energy_sensor=sensor)
+    assert api.post("/api/v1/jobs?dry_run=1", json={**spec, "objectives": ["error", ENERGY]}).status_code == 200
+
+
+def test_a_warm_start_from_what_does_not_compare_is_refused(api: Api, spec: dict[str, Any]) -> None:
+    sha256 = api.store.files.put(b"weights")
+    trained = {**spec, "supernet": {"checkpoint": sha256}}
+    earlier = submit(api, trained)
+    other = submit(api, {**trained, "router": "margin"})
+    answer = api.post("/api/v1/jobs?dry_run=1", json={**trained, "warm_start": [earlier, other, "none"]})
+    found = {e["path"]: e["message"] for e in answer.json()["errors"]}
+    assert answer.status_code == 422
+    assert set(found) == {"warm_start[1]", "warm_start[2]"}
+    assert "has the router margin but this job has msp" in found["warm_start[1]"]
+    assert found["warm_start[2]"] == "'none' is no job here; `nas jobs` lists them"
 
 
 def test_all_that_is_wrong_is_named_at_once(api: Api, spec: dict[str, Any]) -> None:

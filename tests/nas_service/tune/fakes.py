@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -111,6 +111,7 @@ class FakeBoards:
         self.requests: dict[str, MeasurementRequest] = {}
         self.states: dict[str, RequestState] = {}
         self.measured: Counter[str] = Counter()
+        self.away: frozenset[str] = frozenset()
 
     def request(self, requests: Sequence[MeasurementRequest]) -> None:
         for request in requests:
@@ -125,6 +126,9 @@ class FakeBoards:
 
     def settings(self, board_class: str) -> RuntimeSettings:
         return RuntimeSettings()
+
+    def absent(self, board_classes: Collection[str]) -> frozenset[str]:
+        return self.away & frozenset(board_classes)
 
     def work(self) -> None:
         """Answer everything that is queued."""
