@@ -139,7 +139,7 @@ def show_standings(console: Console, comparison: Comparison, *, objectives: Sequ
     rows = [standing_row(standing) for standing in Standings(comparison, objectives=objectives).standings]
     if rows:
         console.data("")
-        console.table(("STRATEGY", "RANK", "HYPERVOLUME", "ON THE FRONT OF ALL"), rows)
+        console.table(("STRATEGY", "RANK", "EVALUATIONS", "HYPERVOLUME", "ON THE FRONT OF ALL"), rows)
 
 
 @dataclass(frozen=True, slots=True)

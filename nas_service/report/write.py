@@ -19,6 +19,7 @@ from nas_service.report.comparison import (
     comparison_facts,
     comparison_notes,
     found_table,
+    milestones_table,
     ranks_table,
     spent_table,
 )
@@ -84,7 +85,8 @@ def render(data: ReportData) -> dict[str, bytes]:
 def _comparison_plots(standings: Standings) -> list[Plot]:
     caption = (
         "Mean over seeds of the share of one box that has been covered, with its 95 % bootstrap interval as a band; as "
-        "far as every seed of a strategy has come."
+        "far as every seed of a strategy has come. Dotted: the strategy had nothing more to ask for, and keeps what it "
+        "had found."
     )
     titles = {"evaluations": "Against evaluations", "seconds": "Against time", "board_s": "Against board time"}
     return [
@@ -95,7 +97,8 @@ def _comparison_plots(standings: Standings) -> list[Plot]:
 
 
 def _comparison_page(data: ReportData, plots: list[Plot], standings: Standings) -> dict[str, Any]:
-    tables = [ranks_table(standings), found_table(standings), spent_table(standings), boards_table(data)]
+    tables = [ranks_table(standings), milestones_table(standings), spent_table(standings), found_table(standings),
+              boards_table(data)]  # fmt: skip
     return _page(data, plots) | {
         "facts": comparison_facts(standings),
         "tables": [table for table in tables if table is not None],
