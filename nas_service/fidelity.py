@@ -88,13 +88,15 @@ class CostError:
 class Predictor:
     """How halves' costs were predicted, each half left out of its fit: mean error in percent, and order.
 
-    `used` tells whether it was good enough for the search to decide by.
+    `used` tells whether the search decided by it or could have; `spared` is how many candidates were not measured
+    because of it, None where that was not counted.
     """
 
     objective: str
     mape: float
     tau: Tau
     used: bool
+    spared: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +154,13 @@ def audit(
 
 def _predictor(data: Mapping[str, Any]) -> Predictor:
     tau = tau_interval(float(data["tau"]), int(data["halves"]))
-    return Predictor(objective=str(data["objective"]), mape=float(data["mape"]), tau=tau, used=bool(data["used"]))
+    return Predictor(
+        objective=str(data["objective"]),
+        mape=float(data["mape"]),
+        tau=tau,
+        used=bool(data["used"]),
+        spared=data.get("spared"),
+    )
 
 
 def _agreements(
@@ -239,7 +247,8 @@ def fidelity_facts(fidelity: Fidelity) -> list[tuple[str, str]]:
         question = f"{a.half}: shared weights against the pair {_AGAINST[a.against]}"
         facts.append((question, f"tau {tau_text(a.tau)}; mean change {a.gain:+.2f} points"))
     for p in fidelity.predictors:
-        used = "" if p.used else "; not good enough, so not used"
+        spared = "" if p.spared is None else f"; {p.spared} candidates not measured because of it"
+        used = spared if p.used else "; not good enough, so not used"
         facts.append(
             (f"{p.objective}: halves predicted from the others", f"off by {p.mape:.1f} %; tau {tau_text(p.tau)}{used}")
         )

@@ -100,3 +100,13 @@ def test_predictors_show_their_error_and_whether_the_search_went_by_them():
     assert question == "latency_ms@pi: halves predicted from the others"
     assert answer.startswith("off by 4.0 %; tau 0.90 (0.")
     assert answer.endswith("not good enough, so not used")
+
+
+def test_a_predictor_that_was_used_tells_what_it_spared():
+    data = {"objective": "latency_ms@pi", "halves": 30, "mape": 4.0, "tau": 0.9, "used": True}
+    answers = [
+        fidelity_facts(audit([], [JobEvent(id=1, kind=PREDICTOR, data={**data, **more})]))[0][1]
+        for more in ({"spared": 7}, {})
+    ]
+    assert answers[0].endswith("; 7 candidates not measured because of it")
+    assert answers[1].endswith("of 30 pairs")
