@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import json
 
@@ -69,9 +70,18 @@ def test_a_row_is_left_out_with_words_where_a_peer_is_missing(monkeypatch, capsy
 
 def test_what_a_peer_found_is_remembered(monkeypatch, tmp_path):
     monkeypatch.setattr(searching, "MEMORY", tmp_path / "kept" / "peers.jsonl")
-    searching._remember(("a peer", "cells", "1.5", 3), (0.3, 0.2, 0.1))
-    assert searching._remembered() == {("a peer", "cells", "1.5", 3): (0.3, 0.2, 0.1)}
-    assert json.loads(searching.MEMORY.read_text())[0] == "a peer"
+    key = ("a peer", "cells", "1.5", searching.edition(), 3)
+    searching._remember(key, (0.3, 0.2, 0.1))
+    with searching.MEMORY.open("a") as file:
+        file.write(json.dumps(["a peer", "cells", "1.5", 3, [0.9, 0.9, 0.9]]) + "\n")
+    assert searching._remembered() == {key: (0.3, 0.2, 0.1)}
+
+
+def test_runs_of_a_peer_at_another_version_are_of_another_edition(monkeypatch):
+    ours = searching.edition.__wrapped__()
+    versions = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.1" if name == "pymoo" else versions(name))
+    assert searching.edition.__wrapped__() != ours
 
 
 def test_the_committed_networks_of_two_stages_fill_their_space():

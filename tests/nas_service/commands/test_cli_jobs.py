@@ -224,7 +224,8 @@ def test_the_audit_that_is_shown_holds_boards_figures_against_each_other():
     def finalist(number):
         keys = {"little": f"l{number}", "big": f"b{number}"}
         point = {"test": {"accuracy": 0.9, "escalation_rate": 0.5, "expected_cost": {"latency_ms@pi": 2.5}}}
-        final = {"accuracies": {"big": 95.0}, "operating_points": [point], "measurements": {"pi": {**keys, "pair-fp32": "p"}}}
+        again = {"pi": {**keys, "pair-fp32": "p"}}
+        final = {"accuracies": {"big": 95.0}, "operating_points": [point], "measurements": again}
         return {"id": f"c-{number}", "accuracies": {}, "finalist": True, "measurements": {"pi": keys}, "final": final}
 
     measured = [{"measurement_key": f"{half}{n}", "status": "ok", "latency": {"mean_ms": ms}}
