@@ -9,7 +9,7 @@ import pytest
 
 from cluster.benchmarks import searching
 from cluster.benchmarks.peers import PEERS
-from cluster.benchmarks.table import SearchTable, stages
+from cluster.benchmarks.table import SearchTable, cells, stages
 from cluster.benchmarks.tables.nets import CellNetwork, Digits, cell_macs, working
 from nas_service.choice_space import ChoiceSpace
 
@@ -89,6 +89,20 @@ def test_the_committed_networks_of_two_stages_fill_their_space():
     assert len(table.outcomes) == table.space.size == 576
     assert 0 < table.regret(table.outcomes[:50]) < 1
     assert table.regret(table.outcomes) == pytest.approx(0.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [cells, stages])
+def test_the_default_is_never_much_worse_than_the_best_of_ours(monkeypatch, make):
+    monkeypatch.setattr(searching, "MOMENTS", (100,))
+    table = make()
+    missing = {
+        name: np.mean([searching.our_regrets(name, table, seed)[0] for seed in range(3)])
+        for name in ("nsga2", "evolution", "tpe", "linas", "auto")
+    }
+    best = min(missing.values())
+    assert missing["auto"] <= 1.5 * best + 0.002
+    assert missing["nsga2"] > 1.5 * best + 0.002
 
 
 @pytest.mark.parametrize(
