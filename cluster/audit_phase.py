@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 import ray
 
+from cluster.gateway.actor import GatewayClient, find_gateway
 from cluster.job_context import JobContext
+from cluster.measurer import GatewayMeasurer
 from cluster.training_phase import StopRequestedError, Trained, device, train_config
-from nas_service.candidate import Candidate, CandidateStatus
+from edge_agent.records import Half
+from nas_service.candidate import PREDICTED, Candidate, CandidateStatus
 from nas_service.fidelity import AUDIT, PREDICTOR
-from nas_service.front_query import HalfCost
+from nas_service.front_query import HALVES, HalfCost
+from nas_service.job import JobSpec
+from nas_service.pair_space import PairSpace
+from nas_service.tune.ports import Measurer
 from nas_service.tune.thrift import Thrift
 from nas_service.valuation import half_cost
 from workers.alone import train_alone
@@ -23,8 +29,11 @@ WAIT_S = 2.0
 
 
 def sampled(candidates: Sequence[Candidate], count: int, *, seed: int) -> list[Candidate]:
-    """Return up to `count` finished candidates, drawn evenly; the same again for the same candidates and seed."""
-    finished = [c for c in candidates if c.status is CandidateStatus.FINISHED]
+    """Return up to `count` finished candidates, drawn evenly; the same again for the same candidates and seed.
+
+    Those whose evaluation ended early are left out: their accuracies are of other, fewer images.
+    """
+    finished = [c for c in candidates if c.status is CandidateStatus.FINISHED and not c.partial]
     drawn = np.random.default_rng(seed).permutation(len(finished))[:count]
     return [finished[i] for i in sorted(drawn.tolist())]
 
@@ -35,10 +44,11 @@ class AuditPhase:
     Args:
         job: What to work with.
         trained: Its supernet.
+        measurer: Who knows what boards measured; None is the gateway.
     """
 
-    def __init__(self, job: JobContext, trained: Trained) -> None:
-        self._job, self._trained = job, trained
+    def __init__(self, job: JobContext, trained: Trained, *, measurer: Measurer | None = None) -> None:
+        self._job, self._trained, self._measurer = job, trained, measurer
 
     def run(self) -> None:
         """Train what is asked for, alone, and tell of predictors where there were any.
@@ -102,20 +112,40 @@ class AuditPhase:
         self._job.note(AUDIT, f"{candidate.id} trained alone: {shown}", told)
 
     def _predictors(self) -> None:
-        """Tell how well what boards measured in this job is predicted, each half left out of its fit."""
         job = self._job
-        thrift = Thrift(job.spec, space=self._trained.space)
-        for candidate in job.store.candidates.list(job.job_id):
-            costs: dict[str, dict[Any, HalfCost]] = {}
-            for board_class, halves in candidate.measurements.items():
-                states = job.store.fleet.states(sorted(halves.values()))
-                for half, key in halves.items():
-                    state = states.get(key)
-                    if state is not None and state.result is not None and state.result.status == "ok":
-                        costs.setdefault(board_class, {})[half] = half_cost(state.result)
-            thrift.learn(candidate, costs)
-        for board_class, qualities in thrift.qualities().items():
-            for name, quality in qualities.items():
-                data = {"objective": f"{name}@{board_class}", "halves": quality.halves, "mape": 100 * quality.mape,
-                        "tau": quality.tau, "used": quality.usable}  # fmt: skip
-                job.note(PREDICTOR, f"{name}@{board_class}: {quality}", data)
+        measurer = self._measurer or GatewayMeasurer(GatewayClient(find_gateway()))
+        candidates = job.store.candidates.list(job.job_id)
+        for message, data in predictors(job.spec, space=self._trained.space, candidates=candidates, measurer=measurer):
+            job.note(PREDICTOR, message, data)
+
+
+def predictors(
+    spec: JobSpec, *, space: PairSpace, candidates: Sequence[Candidate], measurer: Measurer
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield of each predicted cost how well it is predicted at the end, from what the search itself learnt from.
+
+    That is the class's table and the halves of the search's candidates, each left out of its fit. `spared` is how many
+    candidates boards did not measure because of it.
+    """
+    thrift = Thrift(spec, space=space)
+    thrift.learn_table(measurer)
+    for candidate in candidates:
+        thrift.learn(candidate, _measured(candidate, measurer))
+    for board_class, qualities in thrift.qualities().items():
+        spared = sum(any(board_class in str(p.get(PREDICTED, "")).split() for p in c.values) for c in candidates)
+        for name, quality in qualities.items():
+            data = {"objective": f"{name}@{board_class}", "halves": quality.halves, "mape": 100 * quality.mape,
+                    "tau": quality.tau, "used": quality.usable or spared > 0, "spared": spared}  # fmt: skip
+            yield f"{name}@{board_class}: {quality}; {spared} candidates were not measured because of it", data
+
+
+def _measured(candidate: Candidate, measurer: Measurer) -> dict[str, dict[Half, HalfCost]]:
+    """Return what halves of a candidate were measured to cost, by board class."""
+    costs: dict[str, dict[Half, HalfCost]] = {}
+    for board_class, halves in candidate.measurements.items():
+        states = measurer.poll(sorted(halves.values()))
+        for half in HALVES:
+            state = states.get(halves.get(half, ""))
+            if state is not None and state.result is not None and state.result.status == "ok":
+                costs.setdefault(board_class, {})[half] = half_cost(state.result)
+    return costs

@@ -10,13 +10,13 @@ from cluster.measurer import GatewayMeasurer, job_measurer
 from cluster.search_job import run_session
 from cluster.training_phase import Purpose, StopRequestedError, Trained, train_supernet
 from nas_service.candidate import Candidate
-from nas_service.comparison import CHARGE, TRAINED, Comparison, Run
+from nas_service.comparison import CHARGE, COMPARED, TRAINED, Comparison, Run
 from nas_service.job import JobSpec, Strategy
 from nas_service.job_compare import Compare, Entrant
 from nas_service.job_state import JobState
 from nas_service.search import Searcher, make_searcher
 from nas_service.search.listed import ListedSearcher
-from nas_service.standings import Standings
+from nas_service.standings import Standings, final_text
 from nas_service.tune.contest import Contest, Contestant, ContestArchive, ContestSession, Past, known_candidates
 from nas_service.tune.task import Task
 from workers.checkpoint import Checkpoint
@@ -146,10 +146,8 @@ class CompareJob:
 
     def _conclude(self) -> None:
         job = self._job
-        comparison = Comparison.of(job.store.jobs.history(job.job_id))
-        standings = Standings(comparison, objectives=job.spec.objectives).standings
-        shown = ", ".join(f"{s.strategy} {100 * s.final.mean:.1f} %" for s in standings)
-        job.note("compared", f"hypervolume after {self._compare.evaluations} evaluations: {shown}")
+        comparison = Comparison.of(job.store.jobs.history(job.job_id)).after(COMPARED, {})
+        job.note(COMPARED, final_text(Standings(comparison, objectives=job.spec.objectives)))
 
 
 def spec_of(spec: JobSpec, entrant: Entrant, *, evaluations: int) -> JobSpec:

@@ -5,20 +5,21 @@ from __future__ import annotations
 import numpy as np
 
 from cluster.job_context import JobContext
-from nas_service.candidate import Candidate, CandidateStatus
+from nas_service.candidate import Candidate
 from nas_service.front import hypervolume, non_dominated
 from nas_service.scalar_log import NoLog
+from nas_service.search_spending import spending
 
 FIRST = 4  # candidates whose worst values, and a tenth, bound the hypervolume
 MARGIN = 1.1
 
 
 class SearchCurve:
-    """Logs what a search has found after every further candidate.
+    """Logs what a search has found after every further candidate, failed ones too: they spent an evaluation.
 
-    The hypervolume is a share of the box between zero and the worst of the first four candidates, a tenth further out:
-    fixed then, so that the curve never falls, and the same again after a resume. What was told before this curve was made
-    lies in the log already, so a job's run makes one for all its strategies.
+    The hypervolume is a share of the box between zero and the worst of the first four candidates, a tenth further out,
+    fixed then, so that the curve never falls, and the same again after a resume. What was told before this curve was
+    made lies in the log already, so a job's run makes one for all its strategies.
 
     Args:
         job: Whose candidates, and whose log.
@@ -26,16 +27,18 @@ class SearchCurve:
 
     def __init__(self, job: JobContext) -> None:
         self._job = job
-        self._logged = job.store.candidates.count(job.job_id)[CandidateStatus.FINISHED]
+        self._logged = sum(c.over for c in job.store.candidates.list(job.job_id))
 
     def update(self) -> None:
         """Log what has become known since the last call."""
         if isinstance(self._job.scalars, NoLog):
             return
-        told = [c for c in self._job.store.candidates.list(self._job.job_id) if c.status is CandidateStatus.FINISHED]
+        told = [c for c in self._job.store.candidates.list(self._job.job_id) if c.over]
         told.sort(key=lambda c: (c.finished_at or 0.0, c.number))
         for count in range(self._logged + 1, len(told) + 1):
-            self._job.scalars.log(count, search_figures(told[:count], self._job.spec.objectives))
+            figures = search_figures(told[:count], self._job.spec.objectives)
+            spent = spending(told[:count], board_s={})[-1]
+            self._job.scalars.log(count, {**figures, "search/wall_seconds": spent.wall_s})
         self._logged = len(told)
 
 

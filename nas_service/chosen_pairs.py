@@ -2,46 +2,78 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 
 from nas_service.errors import InvalidRequestError
 from nas_service.half import halves_of
 from nas_service.half_features import Floats, half_features
 from nas_service.pair_space import PairSpace
-from nas_service.plan import PairPlan
+from nas_service.plan import COUPLINGS, Coupling, PairPlan
 
-DRAWN = 300
+DRAWN = 150  # of each coupling, beside its extremes
+EXTREMES = 2
 SEED = 0
 
 
 def chosen_pairs(space: PairSpace, count: int) -> list[PairPlan]:
     """Return up to `count` pairs, most telling first: those chosen for fewer are the first of those chosen for more.
 
-    They depend on the space alone, so whoever asks for them anew finds what is measured already. The smallest and the
-    largest of every coupling come first; then, again and again, that of 300 drawn pairs whose layers are least like
-    those of the pairs chosen before (Gonzalez, 1985).
+    They depend on the space alone, so whoever asks for them anew finds what is measured already. Couplings take turns.
+    Each begins with its smallest and its largest pair; then, again and again, comes that of 150 drawn pairs whose
+    layers are least like those of the pairs before (Gonzalez, 1985). What a coupling's turns hold does not depend on
+    the others, nor on the constraints, which only leave pairs out.
 
     Raises:
         InvalidRequestError: `count` is below 1.
     """
     if count < 1:
         raise InvalidRequestError(f"{count} pairs were asked for; choose at least 1")
-    extremes = [space.extreme(c, largest=largest) for c in space.definition.couplings for largest in (False, True)]
-    rng = np.random.default_rng(SEED)
-    points = [*extremes, *(space.sample(rng) for _ in range(DRAWN))]
-    every = [space.plan(point) for point in points if space.is_feasible(point)]
-    plans = list({tuple(plan.structures("msp").values()): plan for plan in every}.values())  # nested may be independent
-    if not plans:
-        return []
+    turns = [_spread(_drawn(space, coupling)) for coupling in space.definition.couplings]
+    every = (plan for turn in itertools.zip_longest(*turns) for plan in turn if plan is not None)
+    return list(_distinct(plan for plan in every if space.meets_constraints(plan)).values())[:count]
+
+
+def table_pairs(space: PairSpace) -> list[PairPlan]:
+    """Return all pairs that `chosen_pairs` may have chosen, however many were asked for and whatever was constrained.
+
+    So a search of some couplings within constraints finds what was measured of the whole space.
+    """
+    drawn = (plan for coupling in space.definition.couplings for plan in _drawn(space, coupling))
+    return list(_distinct(drawn).values())
+
+
+def _drawn(space: PairSpace, coupling: Coupling) -> list[PairPlan]:
+    """Return a coupling's smallest and largest pair, then pairs drawn from the other genes."""
+    rng = np.random.default_rng([SEED, COUPLINGS.index(coupling)])
+    genes = {name: values for name, values in space.choices.items() if name != "coupling"}
+    points = [space.extreme(coupling, largest=largest) for largest in (False, True)]
+    points += [
+        {"coupling": coupling, **{name: values[int(rng.integers(len(values)))] for name, values in genes.items()}}
+        for _ in range(DRAWN)
+    ]
+    return list(_distinct(space.plan(point) for point in points).values())
+
+
+def _distinct(plans: Iterable[PairPlan]) -> dict[tuple[str, ...], PairPlan]:
+    """Return plans by their structures; the first of each, as a nested pair may be an independent one."""
+    found: dict[tuple[str, ...], PairPlan] = {}
+    for plan in plans:
+        found.setdefault(tuple(plan.structures("msp").values()), plan)
+    return found
+
+
+def _spread(plans: list[PairPlan]) -> Iterator[PairPlan]:
+    """Yield the first two, then always the one that is least like those before."""
     rows = _rows(plans)
-    first, chosen = sum(map(space.is_feasible, extremes)), [0]
-    distance = _distance(rows, 0)
-    while len(chosen) < min(count, len(plans)):
-        further = next((i for i in range(1, min(first, len(plans))) if i not in chosen), int(distance.argmax()))
-        chosen.append(further)
+    distance = np.full(len(plans), np.inf)
+    for place in range(len(plans)):
+        further = place if place < EXTREMES else int(distance.argmax())
+        yield plans[further]
         distance = np.minimum(distance, _distance(rows, further))
-        distance[chosen] = -1.0
-    return [plans[i] for i in chosen]
+        distance[further] = -1.0
 
 
 def _rows(plans: list[PairPlan]) -> Floats:

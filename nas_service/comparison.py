@@ -1,7 +1,8 @@
 """A comparison of strategies as a value, folded from the append-only events that the store keeps.
 
-Events are of two kinds. `charge`: a candidate counts against the budget of one strategy with one seed; the first charge
-of a candidate carries the points of its curve. `trained`: a strategy that searches while training has its supernet.
+Events are of three kinds. `charge`: a candidate counts against the budget of one strategy with one seed; the first
+charge of a candidate carries the points of its curve. `trained`: a strategy that searches while training has its
+supernet. `compared`: every strategy is through, those too that had nothing more to ask for before their budget ended.
 Whoever needs to know how a comparison stands folds the same events; one that is told twice counts once.
 """
 
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias
 
-CHARGE, TRAINED = "charge", "trained"
+CHARGE, TRAINED, COMPARED = "charge", "trained", "compared"
 Points: TypeAlias = tuple[tuple[float, ...], ...]
 
 
@@ -68,22 +69,28 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """All runs by index, and every candidate's points, in the job's objectives; none for one that failed."""
+    """All runs by index, and every candidate's points, in the job's objectives; none for one that failed.
+
+    Once it is `over`, a run that is shorter than others is so for good.
+    """
 
     runs: dict[int, Run] = field(default_factory=dict)
     points: dict[str, Points] = field(default_factory=dict)
+    over: bool = False
 
     @classmethod
     def of(cls, entries: Iterable[Entry]) -> Comparison:
         """Return the comparison that events tell of; those of other kinds are passed over."""
         comparison = cls()
         for entry in entries:
-            if entry.kind in (CHARGE, TRAINED):
+            if entry.kind in (CHARGE, TRAINED, COMPARED):
                 comparison = comparison.after(entry.kind, entry.data)
         return comparison
 
     def after(self, kind: str, data: Mapping[str, Any]) -> Comparison:
         """Return the comparison after one more event."""
+        if kind == COMPARED:
+            return replace(self, over=True)
         index = int(data["entrant"])
         run = self.runs.get(index) or Run(index=index, strategy=str(data["strategy"]), seed=int(data["seed"]))
         if kind == TRAINED:
@@ -97,7 +104,8 @@ class Comparison:
         points = self.points
         if data.get("points") is not None:
             points = {**points, charge.candidate_id: tuple(tuple(map(float, p)) for p in data["points"])}
-        return Comparison(
+        return replace(
+            self,
             runs={**self.runs, index: replace(run, charges=(*run.charges, charge))},
             points=points,
         )

@@ -1,16 +1,16 @@
 """How far a search's shortcuts can be trusted, from what its finished candidates became.
 
 Three questions: do shared weights order pairs as weights of their own do (Kendall's tau of accuracy, before and after
-fine-tuning, and against training alone where that was asked for); how far were costs off that were put together from
-halves; and how many of the points that the search chose are still on the front by the final figures. Few finalists
-say little, so every tau has its interval.
+fine-tuning, and against training alone where that was asked for); how far were latencies off that were put together
+from halves as the search measured them; and how many of the points that it would have handed over are still on the
+front by the final figures. Few finalists say little, so every tau has its interval.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from nas_service.seed_statistics import Tau, kendall, tau_interval
 
 AUDIT, PREDICTOR = "stand_alone", "predictor"
 HALVES = ("little", "big")
+LATENCY = "latency_ms@"
 _AGAINST = {
     "fine-tuned": "after fine-tuning, on test images",
     "finished": "as bundled without fine-tuning, on test images",
@@ -50,6 +51,10 @@ class Audited(Protocol):
         """Of both halves with shared weights, in percent."""
 
     @property
+    def measurements(self) -> dict[str, dict[str, str]]:
+        """What the search measured: measurement key by half by board class."""
+
+    @property
     def final(self) -> dict[str, Any]:
         """What became of a finalist; empty of others."""
 
@@ -73,12 +78,14 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostError:
-    """What finalists were taken to cost, composed of halves measured apart, against the same pairs measured whole.
+    """What finalists were taken to cost, by the search's halves, against the same pairs measured again.
 
-    `mape` is the mean absolute error, over operating points, in percent; `tau` how alike both order the `n` finalists.
+    `whole` tells whether that was the pair in one piece, or its halves once more. `mape` is the mean absolute error,
+    over operating points, in percent; `tau` how alike both order the `n` finalists.
     """
 
     objective: str
+    whole: bool
     n: int
     mape: float
     tau: Tau
@@ -88,22 +95,30 @@ class CostError:
 class Predictor:
     """How halves' costs were predicted, each half left out of its fit: mean error in percent, and order.
 
-    `used` tells whether it was good enough for the search to decide by.
+    `used` tells whether the search decided by it or could have; `spared` is how many candidates were not measured
+    because of it, None where that was not counted.
     """
 
     objective: str
     mape: float
     tau: Tau
     used: bool
+    spared: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stayed:
-    """Of `of` finalists, `stayed` still have a point that no other finalist's beats, by test error and this cost."""
+    """What became of the front by the final figures, test error against one cost.
+
+    Of `of` finalists, `stayed` have a point that no other finalist's beats. Of `points_of` operating points that were
+    on the finalists' front by what was promised of them, calibration accuracy at the search's cost, `points` still are.
+    """
 
     cost: str
     stayed: int
     of: int
+    points: int
+    points_of: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,17 +136,19 @@ class Fidelity:
         return not (self.agreements or self.predictors or self.costs or self.stayed)
 
 
-Composed = Callable[[str, str], tuple[float, float] | None]
-"""Candidate and objective -> what the little always and the big on escalation cost, measured apart; None if unknown."""
-
-
 def audit(
     candidates: Iterable[Audited],
     events: Iterable[Entry] = (),
     *,
-    composed: Composed = lambda candidate_id, objective: None,
+    latencies_ms: Mapping[str, float] | None = None,
 ) -> Fidelity:
-    """Return the audit of a job's candidates and of the trainings alone that its events tell of."""
+    """Return the audit of a job's candidates and of the trainings alone that its events tell of.
+
+    Args:
+        candidates: All of them.
+        events: The job's.
+        latencies_ms: Measurement key -> mean latency; what the search's halves cost cannot be told without.
+    """
     every, told = list(candidates), list(events)
     finalists = [c for c in every if c.finalist and c.final.get("accuracies")]
     tuned = any(int(c.final.get("fine_tune_epochs") or 0) > 0 for c in finalists)
@@ -145,14 +162,20 @@ def audit(
     return Fidelity(
         agreements=tuple(agreements),
         predictors=tuple(predictors.values()),
-        costs=tuple(_cost_errors(finalists, composed)),
-        stayed=tuple(_stayed(finalists)),
+        costs=tuple(_cost_errors(finalists, latencies_ms or {})),
+        stayed=tuple(_stayed(finalists, latencies_ms or {})),
     )
 
 
 def _predictor(data: Mapping[str, Any]) -> Predictor:
     tau = tau_interval(float(data["tau"]), int(data["halves"]))
-    return Predictor(objective=str(data["objective"]), mape=float(data["mape"]), tau=tau, used=bool(data["used"]))
+    return Predictor(
+        objective=str(data["objective"]),
+        mape=float(data["mape"]),
+        tau=tau,
+        used=bool(data["used"]),
+        spared=data.get("spared"),
+    )
 
 
 def _agreements(
@@ -170,15 +193,12 @@ def _agreements(
             yield Agreement(half=half, against=against, tau=kendall(before, after), gain=gain)
 
 
-def _points(candidate: Audited, cost: str) -> list[tuple[float, float]]:
-    """Return (test error in percent, expected cost) of a finalist's operating points."""
-    found = []
-    for point in candidate.final.get("operating_points") or ():
-        test = point.get("test") or {}
-        price = (test.get("expected_cost") or {}).get(cost)
-        if price is not None and test.get("accuracy") is not None:
-            found.append((100 * (1 - float(test["accuracy"])), float(price)))
-    return found
+def _halves_ms(candidate: Audited, cost: str, latencies_ms: Mapping[str, float]) -> tuple[float, float] | None:
+    """Return what the little always and the big on escalation cost by the search; None if it did not measure both."""
+    keys = candidate.measurements.get(cost.partition("@")[2], {})
+    found = [latencies_ms.get(keys.get(half, "")) for half in HALVES]
+    little, big = found if cost.startswith(LATENCY) else (None, None)
+    return None if little is None or big is None else (little, big)
 
 
 def _costs(candidate: Audited) -> set[str]:
@@ -187,40 +207,78 @@ def _costs(candidate: Audited) -> set[str]:
 
 
 def _measured_again(candidate: Audited, cost: str) -> bool:
-    """Return whether a finalist's own pair was measured whole on the cost's class of boards."""
+    """Return whether boards of the cost's class measured the finalist again: its own pair whole, or at another tier."""
+    board_class = cost.partition("@")[2]
+    measured = (candidate.final.get("measurements") or {}).get(board_class) or {}
+    return bool(measured) and measured != candidate.measurements.get(board_class)
+
+
+def _measured_whole(candidate: Audited, cost: str) -> bool:
     measured = (candidate.final.get("measurements") or {}).get(cost.partition("@")[2]) or {}
     return any(name.startswith("pair-") for name in measured)
 
 
-def _stayed(finalists: Sequence[Audited]) -> Iterable[Stayed]:
+Row: TypeAlias = tuple[float, float]
+"""Error in percent, and expected cost."""
+
+
+def _points(candidate: Audited, cost: str, halves: tuple[float, float] | None) -> list[tuple[Row, Row]]:
+    """Return a finalist's operating points, as they were promised at the search's cost and as they came out."""
+    found = []
+    for point in candidate.final.get("operating_points") or ():
+        test = point.get("test") or {}
+        promise = point.get("calibration") or test
+        after = (test.get("expected_cost") or {}).get(cost)
+        before = (promise.get("expected_cost") or {}).get(cost, after)
+        if halves is not None and "escalation_rate" in promise:
+            before = halves[0] + float(promise["escalation_rate"]) * halves[1]
+        if after is not None and before is not None and test.get("accuracy") is not None:
+            errors = [100 * (1 - float(one["accuracy"])) for one in (promise, test)]
+            found.append(((errors[0], float(before)), (errors[1], float(after))))
+    return found
+
+
+def _stayed(finalists: Sequence[Audited], latencies_ms: Mapping[str, float]) -> Iterable[Stayed]:
     for cost in sorted({name for c in finalists for name in _costs(c)}):
         if cost != "macs" and not any(_measured_again(c, cost) for c in finalists):
             continue
-        rows = [(i, point) for i, c in enumerate(finalists) for point in _points(c, cost)]
+        rows = [
+            (i, row)
+            for i, finalist in enumerate(finalists)
+            for row in _points(finalist, cost, _halves_ms(finalist, cost, latencies_ms))
+        ]
         owners = {i for i, _ in rows}
         if len(owners) > 1:
-            mask = non_dominated([point for _, point in rows])
-            yield Stayed(cost=cost, stayed=len({rows[k][0] for k in np.flatnonzero(mask)}), of=len(owners))
+            was, stays = (non_dominated([row[k] for _, row in rows]) for k in (0, 1))
+            yield Stayed(
+                cost=cost,
+                stayed=len({rows[k][0] for k in np.flatnonzero(stays)}),
+                of=len(owners),
+                points=int((was & stays).sum()),
+                points_of=int(was.sum()),
+            )
 
 
-def _cost_errors(finalists: Sequence[Audited], composed: Composed) -> Iterable[CostError]:
-    """Yield how far latencies composed from halves are from those of pairs measured whole, at the same routing."""
-    for cost in sorted({name for c in finalists for name in _costs(c) if name.startswith("latency_ms@")}):
+def _cost_errors(finalists: Sequence[Audited], latencies_ms: Mapping[str, float]) -> Iterable[CostError]:
+    """Yield how far latencies composed from the search's halves are from those measured again, at the same routing."""
+    for cost in sorted({name for c in finalists for name in _costs(c) if name.startswith(LATENCY)}):
         before, after, off = [], [], []
         for candidate in finalists:
-            halves = composed(candidate.id, cost) if _measured_again(candidate, cost) else None
+            halves = _halves_ms(candidate, cost, latencies_ms) if _measured_again(candidate, cost) else None
             rows = [(float(test["escalation_rate"]), float(test["expected_cost"][cost]))
                     for point in candidate.final.get("operating_points") or ()
                     if cost in ((test := point.get("test") or {}).get("expected_cost") or {})]  # fmt: skip
             if halves is None or not rows:
                 continue
-            rates, whole = np.array(rows).T
+            rates, again = np.array(rows).T
             guess = halves[0] + rates * halves[1]
-            off += (np.abs(guess - whole) / whole).tolist()
+            off += (np.abs(guess - again) / again).tolist()
             before.append(float(guess.mean()))
-            after.append(float(whole.mean()))
+            after.append(float(again.mean()))
         if before:
-            yield CostError(objective=cost, n=len(before), mape=100 * float(np.mean(off)), tau=kendall(before, after))
+            whole = any(_measured_whole(c, cost) for c in finalists)
+            mape, tau = 100 * float(np.mean(off)), kendall(before, after)
+            yield CostError(objective=cost, whole=whole, n=len(before), mape=mape, tau=tau)
 
 
 def tau_text(tau: Tau) -> str:
@@ -239,18 +297,17 @@ def fidelity_facts(fidelity: Fidelity) -> list[tuple[str, str]]:
         question = f"{a.half}: shared weights against the pair {_AGAINST[a.against]}"
         facts.append((question, f"tau {tau_text(a.tau)}; mean change {a.gain:+.2f} points"))
     for p in fidelity.predictors:
-        used = "" if p.used else "; not good enough, so not used"
+        spared = "" if p.spared is None else f"; {p.spared} candidates not measured because of it"
+        used = spared if p.used else "; not good enough, so not used"
         facts.append(
             (f"{p.objective}: halves predicted from the others", f"off by {p.mape:.1f} %; tau {tau_text(p.tau)}{used}")
         )
     for c in fidelity.costs:
-        facts.append(
-            (
-                f"{c.objective}: halves put together against the pair whole",
-                f"off by {c.mape:.1f} %; tau {tau_text(c.tau)}",
-            )
-        )
+        again = "the pair whole" if c.whole else "halves measured again"
+        question = f"{c.objective}: halves put together against {again}"
+        facts.append((question, f"off by {c.mape:.1f} %; tau {tau_text(c.tau)}"))
     for s in fidelity.stayed:
         what = "counted" if "@" not in s.cost else "measured again"
-        facts.append((f"finalists still on their front, test error against {s.cost} {what}", f"{s.stayed} of {s.of}"))
+        answer = f"{s.points} of {s.points_of} points; {s.stayed} of {s.of} finalists have one"
+        facts.append((f"still on the finalists' front, test error against {s.cost} {what}", answer))
     return facts

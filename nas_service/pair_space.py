@@ -260,9 +260,11 @@ class PairSpace(ChoiceSpace):
         }
 
     def _meets_constraints(self, point: Mapping[str, Any]) -> bool:
-        if not self.constraints:
-            return True
-        costs = analytic_costs(self.plan(point))
+        return not self.constraints or self.meets_constraints(self.plan(point))
+
+    def meets_constraints(self, plan: PairPlan) -> bool:
+        """Return whether a pair meets the space's constraints."""
+        costs = analytic_costs(plan) if self.constraints else {}
         return all(costs[name] <= bound for name, bound in self.constraints.items())
 
     def extreme(self, coupling: Coupling, *, largest: bool) -> dict[str, Any]:

@@ -8,18 +8,21 @@ from numpy.typing import ArrayLike
 from nas_service.errors import InvalidRequestError
 from nas_service.front import as_points, bounds, non_dominated
 
-LEAST_GAIN = 0.03
+LEAST_GAIN = 0.01
 
 
 def can_touch(optimistic: ArrayLike, front: ArrayLike, *, gain: float = LEAST_GAIN) -> bool:
     """Return whether a curve at its luckiest would have a point worth having, beside the points already had.
 
-    A front only moves away from a curve, so what cannot touch it now never will.
+    What is beaten stays beaten, since a front only gets better: with a gain of 0, what cannot touch it now never will,
+    and everything may that some front point does not equal or beat. A gain above 0 is a trade: what it leaves out is
+    better than a point already had by less than that share of the front's span as it is now, in every objective
+    (additive epsilon-dominance, Laumanns et al., 2002).
 
     Args:
         optimistic: The curve's points (n, d), each as good as it may turn out; all objectives are minimised.
         front: Known points (m, d); none are needed.
-        gain: By what share of the front's span, in [0, 1), a point must be better than any other in some objective.
+        gain: By what share of the front's span, in [0, 1), a point must beat each known one in some objective.
 
     Raises:
         InvalidRequestError: `gain` is out of range, or the numbers of objectives differ.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 from rich.console import Console
@@ -11,23 +12,39 @@ from rich.progress import track
 
 from cluster.benchmarks.halves import MeasuredHalf, measured_halves
 from cluster.benchmarks.row import Row
-from cluster.benchmarks.table import pair_curve, pairs
+from cluster.benchmarks.table import pair_curve, pair_halves, pairs
 from edge_agent.records import Half
+from nas_service.candidate import Candidate
 from nas_service.choice_space import ChoiceSpace, Point
 from nas_service.cost_predictor import fitted_predictor, quality_of
 from nas_service.curve import Curve
-from nas_service.foresight import Foreseen, Foresight
-from nas_service.front import Floats, adaptive_reference, hypervolume, non_dominated, thin_curve
+from nas_service.front import Floats, adaptive_reference, hypervolume, non_dominated
 from nas_service.front_query import HalfCost
-from nas_service.promise import can_touch
+from nas_service.job import parse_job
+from nas_service.plan import PairPlan
 from nas_service.search import make_searcher
+from nas_service.tune.thrift import Thrift
+from nas_service.valuation import priced, told_points
 
-OBJECTIVES = ("error", "latency_ms")
+CLASS = "table"
+OBJECTIVES = ("error", f"latency_ms@{CLASS}")
 CANDIDATES = 200
 BATCH = 5
 SEEDS = 3
 TRAINED_ON = 100
 SPLITS = 10
+SPEC = parse_job(
+    {
+        "kind": "search",
+        "name": "S5",
+        "dataset": {"name": "digits"},
+        "space": {"preset": "micro"},
+        "supernet": {"epochs": 1},
+        "strategy": {"name": "auto", "evaluations": CANDIDATES},
+        "objectives": list(OBJECTIVES),
+        "measurement": {"only": "promising"},
+    }
+)
 
 
 def predictor() -> list[Row]:
@@ -91,11 +108,30 @@ def frugality() -> list[Row]:
     return [*rows, Row(name="S5", figure=figure, value=min(kept), must=0.98, least=True, detail=detail)]
 
 
+class _Cascades:
+    """The table's pairs, decoded as a search's space decodes its own."""
+
+    def __init__(self) -> None:
+        self.choices: ChoiceSpace = pairs().space
+        self._littles, self._bigs = pair_halves()
+
+    def indexes(self, x: Mapping[str, Any]) -> tuple[int, int]:
+        """Return which little and which big a point stands for."""
+        shape = [len(values) for values in self.choices.choices.values()]
+        little, big = divmod(int(np.ravel_multi_index(self.choices.encode(x), shape)), len(self._bigs))
+        return little, big
+
+    def plan(self, x: Mapping[str, Any]) -> PairPlan:
+        """Return a point's pair."""
+        little, big = self.indexes(x)
+        return PairPlan(coupling="independent", little=self._littles[little], big=self._bigs[big])
+
+
 class _Board:
     """Answers with the figures of the table."""
 
     def __init__(self) -> None:
-        self._space: ChoiceSpace = pairs().space
+        self._cascades = _Cascades()
         rows = [row for row in measured_halves() if row.origin.startswith("digits/")]
         self._halves: dict[Half, dict[int, MeasuredHalf]] = {"little": {}, "big": {}}
         for row in rows:
@@ -103,50 +139,35 @@ class _Board:
 
     def search(self, seed: int, *, frugal: bool) -> Spent:
         """Return what one search measured and found."""
-        searcher = make_searcher("auto", self._space, objectives=OBJECTIVES, seed=seed, budget=CANDIDATES)
-        foresight, asked, front, told = Foresight(quantities=OBJECTIVES[1:]), set[str](), np.empty((0, 2)), 0
+        space = self._cascades.choices
+        searcher = make_searcher("auto", space, objectives=OBJECTIVES, seed=seed, budget=CANDIDATES)
+        thrift = Thrift(SPEC, space=cast(Any, self._cascades))
+        asked, measured, front, told = set[str](), set[str](), np.empty((0, 2)), 0
         while told < CANDIDATES and (batch := searcher.ask(BATCH)):
             answers = []
             for x in batch:
-                little, big = self._pair(x)
-                names = (f"little {little.origin}", f"big {big.origin}")
-                asked.update(names)
-                curve = pair_curve(*(int(half.origin.partition("/")[2]) for half in (little, big)))
-                beliefs = [foresight.foresee(n, h.structure) for n, h in zip(names, (little, big), strict=True)]
-                points = _worth_measuring(curve, beliefs, front) if frugal else None
+                candidate, costs = self._evaluated(x, number=told + 1)
+                asked.update(candidate.structures.values())
+                points = thrift.believed(candidate, front.tolist()) if frugal else None
                 if points is None:
-                    for name, half in zip(names, (little, big), strict=True):
-                        foresight.learn(name, half.structure, HalfCost(latency_ms=half.min_ms))
-                    points = _points(curve, little.min_ms, big.min_ms)
-                    front = np.vstack([front, points])
+                    thrift.learn(candidate, costs)
+                    measured.update(candidate.structures.values())
+                    curve = Curve.from_bytes(candidate.curve or b"")
+                    points = told_points(priced(candidate, curve, costs), OBJECTIVES, {})
+                    front = np.vstack([front, [[float(point[name]) for name in OBJECTIVES] for point in points]])
                     front = front[non_dominated(front)]
-                answers.append((x, [dict(zip(OBJECTIVES, map(float, p), strict=True)) for p in points]))
+                answers.append((x, [{name: float(point[name]) for name in OBJECTIVES} for point in points]))
                 told += 1
             searcher.tell(answers)
-        known = [name for name in asked if foresight.measured(name) is not None]
-        return Spent(measured=len(known), distinct=len(asked), candidates=told, points=front)
+        return Spent(measured=len(measured), distinct=len(asked), candidates=told, points=front)
 
-    def _pair(self, x: Point) -> tuple[MeasuredHalf, MeasuredHalf]:
-        shape = [len(values) for values in self._space.choices.values()]
-        index = int(np.ravel_multi_index(self._space.encode(x), shape))
-        little, big = divmod(index, len(self._halves["big"]))
-        return self._halves["little"][little], self._halves["big"][big]
-
-
-def _worth_measuring(curve: Curve, beliefs: Sequence[Foreseen | None], front: Floats) -> Floats | None:
-    """Return None for a pair that boards are to measure, else the points that it is believed to have."""
-    little, big = beliefs
-    if little is None or big is None or (little.measured and big.measured):
-        return None
-    if can_touch(_points(curve, _ms(little.least), _ms(big.least)), front):
-        return None
-    return _points(curve, _ms(little.cost), _ms(big.cost))
-
-
-def _ms(cost: HalfCost) -> float:
-    return float(cost.latency_ms or 0.0)
-
-
-def _points(curve: Curve, little_ms: float, big_ms: float) -> Floats:
-    points = np.stack([100 * (1 - curve.accuracy), curve.expected_cost(little_ms, big_ms)], axis=1)
-    return np.asarray(points[thin_curve(points)], dtype=np.float64)
+    def _evaluated(self, x: Point, *, number: int) -> tuple[Candidate, dict[str, dict[Half, HalfCost]]]:
+        """Return a candidate with its curve, and what boards would find that its halves cost."""
+        little, big = self._cascades.indexes(x)
+        halves: dict[Half, MeasuredHalf] = {"little": self._halves["little"][little], "big": self._halves["big"][big]}
+        candidate = Candidate(
+            id=str(number), job_id="s5", number=number, strategy_index=0, strategy="auto", architecture=dict(x),
+            phenotype=str(number), structures={half: f"{half} {row.origin}" for half, row in halves.items()},
+            curve=pair_curve(little, big).to_bytes(), created_at=0.0,
+        )  # fmt: skip
+        return candidate, {CLASS: {half: HalfCost(latency_ms=row.min_ms) for half, row in halves.items()}}

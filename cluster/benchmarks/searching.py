@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -9,14 +10,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from cluster.benchmarks import peers
 from cluster.benchmarks.peers import PEERS
 from cluster.benchmarks.row import Row
 from cluster.benchmarks.table import TABLES, SearchTable
+from edge_agent.records import stable_hash
 from nas_service.choice_space import ChoiceSpace, Point
 from nas_service.front import Floats
 from nas_service.search import make_searcher
@@ -27,6 +31,8 @@ SEEDS = 10
 BATCH = 5
 MOMENTS = (50, 100, 200)
 TRIES = 2 * MOMENTS[-1]  # of a peer: what it proposes again is answered again, at no charge, up to here
+PACKAGES = ("optuna", "nevergrad", "pymoo")
+KEY_PARTS = 5
 TIMED = ("auto", "linas", "nsga2", "evolution")
 TIMED_RESULTS = 1000
 TIMED_ASKS = 5
@@ -34,6 +40,8 @@ MEMORY = Path("build/bench-peers.jsonl")  # peers' runs, so that an interrupted 
 
 Regrets = tuple[float, ...]
 """One for each of MOMENTS."""
+Key: TypeAlias = tuple[Any, ...]
+"""Peer, table, its whole hypervolume, edition, seed."""
 
 
 def hundred() -> list[Row]:
@@ -63,7 +71,7 @@ def own_time() -> list[Row]:
 
 def _rows(name: str, moments: tuple[int, ...], *, must: float, aim: float) -> list[Row]:
     """One row for each moment; none, with words, where a peer is not installed."""
-    missing = [package for package in ("optuna", "nevergrad", "pymoo") if importlib.util.find_spec(package) is None]
+    missing = [package for package in PACKAGES if importlib.util.find_spec(package) is None]
     if missing:
         words = f"{name} is left out: it compares with {', '.join(missing)}; pip install 'biglittle-nas[dev]'"
         Console(stderr=True).print(words, markup=False)
@@ -75,13 +83,13 @@ def _row(name: str, evaluations: int, *, must: float, aim: float) -> Row:
     moment = MOMENTS.index(evaluations)
     ratios, words = [], []
     for table in TABLES:
-        ours, peers = (
+        ours, theirs = (
             {label: float(np.mean([run[moment] for run in runs])) for label, runs in side.items()}
             for side in _compared(table)
         )
-        best = min(peers, key=lambda label: peers[label])
-        ratios.append(ours[OURS] / peers[best])
-        others = ", ".join(f"{label} {100 * regret:.3f}" for label, regret in (ours | peers).items())
+        best = min(theirs, key=lambda label: theirs[label])
+        ratios.append(ours[OURS] / theirs[best])
+        others = ", ".join(f"{label} {100 * regret:.3f}" for label, regret in (ours | theirs).items())
         words.append(f"{table} {ratios[-1]:.2f} of {best} ({others} % of the hypervolume missing)")
     detail = f"{SEEDS} seeds, batches of {BATCH}; " + "; ".join(words)
     figure = f"regret after {evaluations} evaluations over the best peer's, worst table"
@@ -94,16 +102,16 @@ def _compared(name: str) -> tuple[dict[str, list[Regrets]], dict[str, list[Regre
     table, console = TABLES[name](), Console(stderr=True)
     ours = {OURS: [our_regrets(OURS, table, seed) for seed in track(range(SEEDS), f"{name}, {OURS}", console=console)]}
     remembered = _remembered()
-    peers: dict[str, list[Regrets]] = {}
+    theirs: dict[str, list[Regrets]] = {}
     for peer in PEERS:
-        peers[peer] = []
+        theirs[peer] = []
         for seed in track(range(SEEDS), f"{name}, {peer}", console=console):
-            key = (peer, name, f"{table.whole:.17g}", seed)
+            key = (peer, name, f"{table.whole:.17g}", edition(), seed)
             if key not in remembered:
                 remembered[key] = peer_regrets(peer, table, seed)
                 _remember(key, remembered[key])
-            peers[peer].append(remembered[key])
-    return ours, peers
+            theirs[peer].append(remembered[key])
+    return ours, theirs
 
 
 def our_regrets(name: str, table: SearchTable, seed: int) -> Regrets:
@@ -180,14 +188,20 @@ def _made_up(space: ChoiceSpace, rng: np.random.Generator) -> Callable[[Point], 
     return measure
 
 
-def _remembered() -> dict[tuple[str, str, str, int], Regrets]:
-    if not MEMORY.is_file():
-        return {}
-    rows = [json.loads(line) for line in MEMORY.read_text().splitlines()]
-    return {(peer, table, whole, seed): tuple(regrets) for peer, table, whole, seed, regrets in rows}
+@cache
+def edition() -> str:
+    """Return what peers' runs depend on beside table and seed, hashed: how they are used, and their versions."""
+    versions = {package: importlib.metadata.version(package) for package in (*PACKAGES, "scikit-learn", "numpy")}
+    return stable_hash({"peers": Path(peers.__file__).read_text(), "tries": TRIES, "versions": versions})
 
 
-def _remember(key: tuple[str, str, str, int], regrets: Regrets) -> None:
+def _remembered() -> dict[Key, Regrets]:
+    """Return the runs that are kept; rows of another form are of another edition."""
+    rows = [json.loads(line) for line in MEMORY.read_text().splitlines()] if MEMORY.is_file() else []
+    return {tuple(key): tuple(regrets) for *key, regrets in rows if len(key) == KEY_PARTS}
+
+
+def _remember(key: Key, regrets: Regrets) -> None:
     MEMORY.parent.mkdir(exist_ok=True)
     with MEMORY.open("a") as file:
         file.write(json.dumps([*key, list(regrets)]) + os.linesep)

@@ -126,10 +126,11 @@ def audit_facts(client: Client, job: str) -> list[tuple[str, str]]:
     from nas_service.fidelity import audit, fidelity_facts  # for finished searches only
 
     candidates = [AuditedView(c) for c in client.candidates(job)]
-    return [
-        ("audit", f"{question}: {answer}")
-        for question, answer in fidelity_facts(audit(candidates, client.past_events(job)))
-    ]
+    measured = client.measurements() if any(c.finalist and c.measurements for c in candidates) else []
+    latencies = {m["measurement_key"]: float(m["latency"]["mean_ms"]) for m in reversed(measured)
+                 if m["status"] == "ok" and m["latency"]}  # fmt: skip
+    found = audit(candidates, client.past_events(job), latencies_ms=latencies)
+    return [("audit", f"{question}: {answer}") for question, answer in fidelity_facts(found)]
 
 
 def show_standings(console: Console, comparison: Comparison, *, objectives: Sequence[str]) -> None:
@@ -139,7 +140,7 @@ def show_standings(console: Console, comparison: Comparison, *, objectives: Sequ
     rows = [standing_row(standing) for standing in Standings(comparison, objectives=objectives).standings]
     if rows:
         console.data("")
-        console.table(("STRATEGY", "RANK", "HYPERVOLUME", "ON THE FRONT OF ALL"), rows)
+        console.table(("STRATEGY", "RANK", "EVALUATIONS", "HYPERVOLUME", "ON THE FRONT OF ALL"), rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +158,11 @@ class AuditedView:
     def accuracies(self) -> dict[str, float]:
         """Of both halves with shared weights, in percent."""
         return dict(self.view["accuracies"])
+
+    @property
+    def measurements(self) -> dict[str, dict[str, str]]:
+        """What the search measured: measurement key by half by board class."""
+        return dict(self.view["measurements"])
 
     @property
     def final(self) -> dict[str, Any]:

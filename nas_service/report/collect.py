@@ -102,6 +102,7 @@ def candidate_from(view: Json) -> ReportCandidate:
         measurements=view["measurements"],
         values=tuple(view.get("values") or ()),
         error=view.get("error"),
+        created_at=view.get("created_at"),
         finished_at=view.get("finished_at"),
         finalist=view["finalist"],
         final=view.get("final") or {},
@@ -141,6 +142,8 @@ def measurement_from(view: Json) -> ReportMeasurement:
         memory_kib=max(peaks) - memory["baseline_kib"] if peaks else None,
         energy_mj=energy.get("gross_mj"),
         energy_source=energy.get("source"),
+        board_s=(view.get("phases_s") or {}).get("wall"),
+        received_at=view.get("received_at"),
     )
 
 

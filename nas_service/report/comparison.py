@@ -5,32 +5,55 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
+from nas_service.job_parts import is_training_strategy
 from nas_service.report.interactive import Figure, layout_of, short
 from nas_service.report.look import SERIES, rgba
 from nas_service.report.png import framed, picture_bytes
 from nas_service.report.tables import ABSENT, Fact, Table
 from nas_service.seed_statistics import FRIEDMAN_SEEDS, WILCOXON_SEEDS, MeanInterval
-from nas_service.standings import BUDGETS, Standings, interval_text
+from nas_service.standings import BUDGETS, Milestone, Standings, evaluations_text, interval_text
 
+Curve: TypeAlias = tuple[tuple[float, float, float, float], ...]
 AXIS = "hypervolume, %"
 BUDGET_LABELS = {
     "evaluations": "evaluations",
     "seconds": "seconds of training, evaluating and asking, one after the other",
     "board_s": "board seconds",
 }
+MILESTONES = {"evaluations": "after {:,.4g}", "seconds": "at {:,.4g} s in all", "board_s": "at {:,.4g} board s"}
 FRONT_ROWS = 12
 CSV_COLUMNS = ("strategy", "seed", "evaluations", "candidate", "known", "seconds", "board_s", "hypervolume")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetPlot:
-    """Hypervolume in percent against a budget: strategy -> (spent, mean, low, high); a single seed has no interval."""
+    """Hypervolume in percent against a budget.
+
+    Attributes:
+        budget: One of `BUDGETS`.
+        label: What people read.
+        curves: Strategy -> (spent, mean, low, high); a single seed has no interval.
+        flat_from: Strategy -> what it had spent when it ended, for those that ended early.
+    """
 
     budget: str
     label: str
-    curves: dict[str, tuple[tuple[float, float, float, float], ...]]
+    curves: dict[str, Curve]
+    flat_from: dict[str, float]
+
+    def legs(self, strategy: str) -> tuple[Curve, Curve]:
+        """Return a strategy's curve while it searched, and the flat rest; they share a point."""
+        curve = self.curves[strategy]
+        end = self.flat_from.get(strategy, curve[-1][0])
+        searched = sum(point[0] <= end for point in curve)
+        return curve[:searched], curve[max(searched - 1, 0) :] if searched < len(curve) else ()
+
+    def legend(self, strategy: str) -> str:
+        """Return what a strategy's line is called."""
+        end = self.flat_from.get(strategy)
+        return strategy if end is None else f"{strategy}, ended after {end:,.4g}"
 
 
 def budget_plots(standings: Standings) -> tuple[BudgetPlot, ...]:
@@ -43,7 +66,8 @@ def budget_plots(standings: Standings) -> tuple[BudgetPlot, ...]:
         }
         drawn = {name: curve for name, curve in curves.items() if curve and curve[-1][0] > 0}
         if drawn:
-            plots.append(BudgetPlot(budget=budget, label=BUDGET_LABELS[budget], curves=drawn))
+            ended = {name: end for name in drawn if (end := standings.flat_from(name, budget)) is not None}
+            plots.append(BudgetPlot(budget=budget, label=BUDGET_LABELS[budget], curves=drawn, flat_from=ended))
     return tuple(plots)
 
 
@@ -57,11 +81,16 @@ def budget_figure(plot: BudgetPlot) -> Figure:
             "y": [short(p[3]) for p in curve] + [short(p[2]) for p in reversed(curve)], "legendgroup": name,
             "fill": "toself", "fillcolor": rgba(shade, 0.15), "line": {"width": 0},
         })  # fmt: skip
-        traces.append({
-            "type": "scatter", "mode": "lines", "name": name, "x": spent, "y": [short(p[1]) for p in curve],
-            "legendgroup": name, "line": {"color": shade, "width": 2.5},
-            "hovertemplate": f"{name}<br>%{{x}}: %{{y:.1f}} %<extra></extra>",
-        })  # fmt: skip
+        traces += [
+            {
+                "type": "scatter", "mode": "lines", "name": plot.legend(name), "legendgroup": name,
+                "x": [short(p[0]) for p in leg], "y": [short(p[1]) for p in leg], "showlegend": dash == "solid",
+                "line": {"color": shade, "width": 2.5, "dash": dash},
+                "hovertemplate": f"{name}<br>%{{x}}: %{{y:.1f}} %<extra></extra>",
+            }
+            for leg, dash in zip(plot.legs(name), ("solid", "dot"), strict=True)
+            if leg or dash == "solid"
+        ]  # fmt: skip
     return {"data": traces, "layout": layout_of(plot.label, AXIS)}
 
 
@@ -71,7 +100,9 @@ def budget_png(plot: BudgetPlot) -> bytes:
     for i, (name, curve) in enumerate(plot.curves.items()):
         shade, spent = SERIES[i % len(SERIES)], [p[0] for p in curve]
         axes.fill_between(spent, [p[2] for p in curve], [p[3] for p in curve], color=shade, alpha=0.15, linewidth=0)
-        axes.plot(spent, [p[1] for p in curve], color=shade, linewidth=2.0, label=name)
+        searched, flat = plot.legs(name)
+        axes.plot(*_drawn(searched), color=shade, linewidth=2.0, label=plot.legend(name))
+        axes.plot(*_drawn(flat), ":", color=shade, linewidth=2.0)
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False, fontsize=9)
     return picture_bytes(figure)
@@ -104,6 +135,7 @@ def ranks_table(standings: Standings) -> Table | None:
         (
             s.strategy,
             ABSENT if s.rank is None else f"{s.rank:.2f}",
+            evaluations_text(s),
             f"{100 * s.final.mean:.2f}",
             ABSENT if s.final.low is None or s.final.high is None
             else f"{100 * s.final.low:.2f} to {100 * s.final.high:.2f}",
@@ -112,10 +144,27 @@ def ranks_table(standings: Standings) -> Table | None:
         )
         for s in found
     )  # fmt: skip
-    columns = ("strategy", "mean rank", "hypervolume, %", "95 % over seeds", *(f"seed {seed}" for seed in seeds),
-               *(["p to the highest"] if tested else []))  # fmt: skip
-    note = f"After {standings.common} evaluations of each strategy with each seed. {significance_text(standings)}"
+    columns = ("strategy", "mean rank", "evaluations", "hypervolume, %", "95 % over seeds",
+               *(f"seed {seed}" for seed in seeds), *(["p to the highest"] if tested else []))  # fmt: skip
+    early = any(map(standings.ended_early, standings.comparison.runs.values()))
+    ended = " A run with fewer had nothing more to ask for; what it had found by then counts on." if early else ""
+    note = f"After {standings.judged} evaluations of each run.{ended} {significance_text(standings)}"
     return Table(title="Ranks", columns=columns, rows=rows, note=note)
+
+
+def milestones_table(standings: Standings) -> Table | None:
+    """Return hypervolume and mean rank at several budgets and at equal cost; None before anything was found."""
+    reached = standings.milestones
+    if not reached or not standings.standings:
+        return None
+    rows = tuple((s.strategy, *(_stood(place, s.strategy) for place in reached)) for s in standings.standings)
+    note = (
+        f"Hypervolume in percent after so many evaluations, with the mean rank in brackets; every run has "
+        f"{standings.common}. Seconds are the least that any run took in all, so each has spent as much: its training, "
+        "evaluating and asking, or its boards."
+    )
+    columns = ("strategy", *(MILESTONES[place.budget].format(place.at) for place in reached))
+    return Table(title="At several budgets", columns=columns, rows=rows, note=note)
 
 
 def found_table(standings: Standings) -> Table | None:
@@ -155,12 +204,16 @@ def spent_table(standings: Standings) -> Table | None:
             f"{sum(c.board_s for c in charges) / len(runs):.1f}",
             f"{sum(t.seconds for t in trained) / len(runs):.1f}" if trained else ABSENT,
             f"{sum(t.evaluations for t in trained) / len(runs):.1f}" if trained else ABSENT,
+            f"{sum(standings.spent(run, 'seconds')[-1] for run in runs) / len(runs):.1f}",
+            str(len(trained)) if is_training_strategy(name) else "0",
         ))  # fmt: skip
     columns = ("strategy", "runs", "evaluations", "evaluating, s", "asking, s", "boards, s", "training, s",
-               "pairs scored while training")  # fmt: skip
+               "pairs scored while training", "in all, s", "trainings of its own")  # fmt: skip
     note = (
-        "Means of a run. A candidate's evaluation is charged in full to each that asked for it, though it was "
-        "evaluated once; so are boards, once for each half. Training is what each run builds on, shared or its own."
+        "Means of a run, but the last column: supernets trained for this strategy alone, over all seeds. A candidate's "
+        "evaluation is charged in full to each that asked for it, though it was evaluated once; so are boards, once "
+        "for each half. Training is what each run builds on, shared or its own, with the pairs that were scored in "
+        "it; in all is training, evaluating and asking."
     )
     return Table(title="What was spent", columns=columns, rows=tuple(rows), note=note) if rows else None
 
@@ -220,6 +273,17 @@ def significance_text(standings: Standings) -> str:
     if standings.seeds >= WILCOXON_SEEDS:
         parts.append("Pairs are tested against the highest mean by Wilcoxon's signed ranks, corrected by Holm.")
     return " ".join(parts)
+
+
+def _stood(place: Milestone, strategy: str) -> str:
+    if strategy not in place.found:
+        return ABSENT
+    rank = f" ({place.ranks[strategy]:.2f})" if strategy in place.ranks else ""
+    return f"{100 * place.found[strategy]:.2f}{rank}"
+
+
+def _drawn(curve: Curve) -> tuple[list[float], list[float]]:
+    return [p[0] for p in curve], [p[1] for p in curve]
 
 
 def _percents(interval: MeanInterval) -> tuple[float, float, float]:

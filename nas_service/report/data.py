@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,7 +32,10 @@ class ReportCurve:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportMeasurement:
-    """One figure of one board: `mean_ms` with its 95 % interval, peak memory, and energy where a sensor told it."""
+    """One figure of one board: `mean_ms` with its 95 % interval, peak memory, and energy where a sensor told it.
+
+    `board_s` is what the board spent on it, in seconds, and `received_at` when it was known, in unix seconds.
+    """
 
     measurement_key: str
     board: str
@@ -47,6 +51,8 @@ class ReportMeasurement:
     memory_kib: float | None = None
     energy_mj: float | None = None
     energy_source: str | None = None
+    board_s: float | None = None
+    received_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +70,7 @@ class ReportCandidate:
     measurements: dict[str, dict[str, str]] = field(default_factory=dict)
     values: tuple[dict[str, Any], ...] = ()
     error: str | None = None
+    created_at: float | None = None
     finished_at: float | None = None
     finalist: bool = False
     final: dict[str, Any] = field(default_factory=dict)
@@ -131,6 +138,12 @@ class ReportData:
         """The candidates that were evaluated to the end, in the order in which they finished."""
         ended = [c for c in self.candidates if c.status == "finished"]
         return tuple(sorted(ended, key=lambda c: (c.finished_at or 0.0, c.number)))
+
+    @property
+    def over(self) -> tuple[ReportCandidate, ...]:
+        """The candidates that spent an evaluation, failed ones too, in the order in which they ended."""
+        ended = [c for c in self.candidates if c.status in ("finished", "failed")]
+        return tuple(sorted(ended, key=lambda c: (math.inf if c.finished_at is None else c.finished_at, c.number)))
 
     @property
     def finalists(self) -> tuple[ReportCandidate, ...]:

@@ -11,15 +11,8 @@ FEW = 10
 
 def fidelity_of(data: ReportData) -> Fidelity:
     """Return the audit of a report's job."""
-    by_id = {c.id: c for c in data.candidates}
-
-    def composed(candidate_id: str, objective: str) -> tuple[float, float] | None:
-        halves = [data.measurement(by_id[candidate_id], objective.partition("@")[2], half, final=True)
-                  for half in ("little", "big")]  # fmt: skip
-        little, big = (None if half is None else half.mean_ms for half in halves)
-        return None if little is None or big is None else (little, big)
-
-    return audit(data.candidates, data.audits, composed=composed)
+    latencies = {m.measurement_key: m.mean_ms for m in reversed(data.measurements) if m.status == "ok" and m.mean_ms}
+    return audit(data.candidates, data.audits, latencies_ms=latencies)
 
 
 def fidelity_table(fidelity: Fidelity) -> Table | None:

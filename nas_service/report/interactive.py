@@ -37,26 +37,24 @@ def front_figure(plot: FrontPlot) -> Figure:
 
 def progress_figure(plot: ProgressPlot) -> Figure:
     """Return the figure of the search's progress, the strategies told apart by shaded stretches."""
-    evaluations = list(range(1, len(plot.hypervolume) + 1))
     line = {
         "type": "scatter",
         "mode": "lines",
-        "x": evaluations,
+        "x": [short(spent) for spent in plot.spent],
         "y": [short(100 * share) for share in plot.hypervolume],
         "line": {"color": "@ink", "width": 2.5, "shape": "hv"},
         "fill": "tozeroy",
         "fillcolor": rgba(SERIES[0], 0.12),
-        "hovertemplate": "after %{x} evaluations: %{y:.1f} %<extra></extra>",
+        "hovertemplate": f"after %{{x}} {plot.label}: %{{y:.1f}} %<extra></extra>",
         "showlegend": False,
     }
-    layout = layout_of("evaluations", "hypervolume, %")
-    ends = [*[start for start, _ in plot.strategies[1:]], len(evaluations)]
+    layout = layout_of(plot.label, "hypervolume, %")
     layout["shapes"], layout["annotations"] = [], []
-    for index, ((start, name), end) in enumerate(zip(plot.strategies, ends, strict=True)):
+    for index, (start, end, name) in enumerate(plot.stretches):
         if index % 2:
-            layout["shapes"].append(_band(start + 0.5, end + 0.5))
-        layout["annotations"].append(_label(start + 0.5, name))
-    layout["xaxis"]["range"] = [0.5, len(evaluations) + 0.5]
+            layout["shapes"].append(_band(short(start), short(end)))
+        layout["annotations"].append(_label(short(start), name))
+    layout["xaxis"]["range"] = [short(plot.stretches[0][0]), short(plot.stretches[-1][1])]
     layout["yaxis"]["rangemode"] = "tozero"
     layout["margin"]["t"] = 30
     return {"data": [line], "layout": layout}

@@ -84,7 +84,8 @@ def _not_measured(data: ReportData) -> list[str]:
     if predicted := sum(any(PREDICTED in point for point in c.values) for c in data.finished):
         notes.append(
             f"{predicted} of {len(data.finished)} evaluated candidates were not measured: by what similar halves cost, "
-            "even with luck they are not on the front. The searcher was told predicted costs; no figure shows them."
+            "even with luck they gain less than 1 % of the front's span. The searcher was told predicted costs; no "
+            "front shows them."
         )
     for board_class in classes:
         lacking = [c for c in data.finished if not all(data.measurement(c, board_class, h) for h in ("little", "big"))]
@@ -104,7 +105,7 @@ def _selection(data: ReportData) -> list[str]:
     early = sum(c.partial for c in data.finished)
     ended = (
         f"{early} of {len(data.finished)} evaluated candidates ended early, on some of the images: even with luck they "
-        "are not on the front. The searcher was told what was counted; no figure shows them."
+        "gain less than 1 % of the front's span. The searcher was told what was counted; no front shows them."
     )
     return [
         *([ended] if early else []),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from nas_service.candidate import PREDICTED
 from nas_service.front import adaptive_reference, bounds, non_dominated, normalised_hypervolume, thin_curve
 from nas_service.report.data import HALVES, ReportCandidate, ReportData
+from nas_service.search_spending import BUDGETS, spending
 
 CURVE_POINTS = 48
 FRONT_POINTS = 60
@@ -60,11 +61,36 @@ class FrontPlot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgressPlot:
-    """Share of the reachable hypervolume after each evaluation, and the evaluations at which a strategy began."""
+    """Share of the reachable hypervolume after each evaluation, against one budget.
 
+    Attributes:
+        budget: One of `nas_service.search_spending.BUDGETS`.
+        spent: How much of it was spent after each evaluation.
+        hypervolume: The shares then.
+        strategies: (how much was spent when it began, name) of each strategy, in order.
+        objectives: What the hypervolume is in.
+    """
+
+    budget: str
+    spent: tuple[float, ...]
     hypervolume: tuple[float, ...]
-    strategies: tuple[tuple[int, str], ...]
+    strategies: tuple[tuple[float, str], ...]
     objectives: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """What people read."""
+        return {"evaluations": "evaluations", "wall_s": "seconds since the search began", "board_s": "board seconds"}[
+            self.budget
+        ]
+
+    @property
+    def stretches(self) -> tuple[tuple[float, float, str], ...]:
+        """(from, to, name) of each strategy, to the end of the axis."""
+        half = 0.5 if self.budget == "evaluations" else 0.0
+        starts = [start + half for start, _ in self.strategies]
+        ends = [*starts[1:], self.spent[-1] + half]
+        return tuple(zip(starts, ends, (name for _, name in self.strategies), strict=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,26 +107,56 @@ def front_plots(data: ReportData) -> tuple[FrontPlot, ...]:
     return tuple(plot for plot in plots if plot is not None)
 
 
-def progress_plot(data: ReportData) -> ProgressPlot | None:
-    """Return how the front's hypervolume grew; None with fewer than two finished candidates.
+def progress_plots(data: ReportData) -> tuple[ProgressPlot, ...]:
+    """Return how the front's hypervolume grew with each budget that was spent; none of fewer than two evaluations.
 
     Every evaluation is seen against the same box, from the best figures of the whole search to a reference a little
-    beyond its front's worst, so the last value tells how much of that box the final front covers.
+    beyond its front's worst, so the last value tells how much of that box the final front covers. Candidates that
+    failed, or were not measured to the end, were evaluated too.
     """
-    ended, objectives = data.finished, data.objectives
-    told = [_told(candidate, objectives) for candidate in ended]
-    points = np.concatenate([rows for rows in told if len(rows)]) if any(map(len, told)) else np.empty((0, 1))
-    if len(ended) < 2 or not len(points):
+    ended = data.over
+    shares = _shares([_told(candidate, data.objectives) for candidate in ended], width=len(data.objectives))
+    if len(ended) < 2 or shares is None:
+        return ()
+    names = [c.strategy for c in ended]
+    began = [i for i, name in enumerate(names) if i == 0 or names[i - 1] != name]
+    spent = spending(ended, board_s=_board_seconds(data))
+    columns = {budget: tuple(float(getattr(one, budget)) for one in spent) for budget in BUDGETS}
+    return tuple(
+        ProgressPlot(
+            budget=budget,
+            spent=column,
+            hypervolume=shares,
+            strategies=tuple((column[i - 1] if i else 0.0, names[i]) for i in began),
+            objectives=data.objectives,
+        )
+        for budget, column in columns.items()
+        if column[-1] > 0
+    )
+
+
+def _shares(told: Sequence[Floats], *, width: int) -> tuple[float, ...] | None:
+    """Return the share of the box after each candidate's points (n, `width`); None if there is no point at all."""
+    if not any(map(len, told)):
         return None
+    points = np.concatenate([rows for rows in told if len(rows)])
     reference, ideal = adaptive_reference(points), bounds(points)[0]
-    archive, shares = np.empty((0, len(objectives))), []
+    archive, shares = np.empty((0, width)), []
     for rows in told:
         archive = np.concatenate([archive, rows])
         archive = archive[non_dominated(archive)] if len(archive) else archive
         shares.append(normalised_hypervolume(archive, reference, ideal) if len(archive) else 0.0)
-    names = [c.strategy for c in ended]
-    began = tuple((i, name) for i, name in enumerate(names) if i == 0 or names[i - 1] != name)
-    return ProgressPlot(hypervolume=tuple(shares), strategies=began, objectives=objectives)
+    return tuple(shares)
+
+
+def _board_seconds(data: ReportData) -> dict[str, float]:
+    """Return what boards spent on each measurement since the job was made; what was known before cost it nothing."""
+    seconds: dict[str, float] = {}
+    for one in data.measurements:
+        known = one.received_at is not None and data.created_at is not None and one.received_at < data.created_at
+        if one.board_s is not None and not known:
+            seconds[one.measurement_key] = seconds.get(one.measurement_key, 0.0) + one.board_s
+    return seconds
 
 
 def training_plot(data: ReportData) -> TrainingPlot | None:

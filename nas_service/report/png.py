@@ -43,17 +43,15 @@ def front_png(plot: FrontPlot) -> bytes:
 
 def progress_png(plot: ProgressPlot) -> bytes:
     """Return the picture of the search's progress, the strategies told apart by shaded stretches."""
-    figure, axes = framed("evaluations", "hypervolume, %")
-    evaluations = list(range(1, len(plot.hypervolume) + 1))
+    figure, axes = framed(plot.label, "hypervolume, %")
     shares = [100 * share for share in plot.hypervolume]
-    axes.step(evaluations, shares, where="post", color=INK, linewidth=2.0, zorder=4)
-    axes.fill_between(evaluations, shares, step="post", color=SERIES[0], alpha=0.12, linewidth=0, zorder=2)
-    ends = [*[start for start, _ in plot.strategies[1:]], len(evaluations)]
-    for index, ((start, name), end) in enumerate(zip(plot.strategies, ends, strict=True)):
+    axes.step(plot.spent, shares, where="post", color=INK, linewidth=2.0, zorder=4)
+    axes.fill_between(plot.spent, shares, step="post", color=SERIES[0], alpha=0.12, linewidth=0, zorder=2)
+    for index, (start, end, name) in enumerate(plot.stretches):
         if index % 2:
-            axes.axvspan(start + 0.5, end + 0.5, color=GRID, alpha=0.5, linewidth=0, zorder=1)
-        axes.annotate(name, (start + 0.5, 1.015), xycoords=("data", "axes fraction"), color=MUTED, fontsize=9)
-    axes.set_xlim(0.5, len(evaluations) + 0.5)
+            axes.axvspan(start, end, color=GRID, alpha=0.5, linewidth=0, zorder=1)
+        axes.annotate(name, (start, 1.015), xycoords=("data", "axes fraction"), color=MUTED, fontsize=9)
+    axes.set_xlim(plot.stretches[0][0], plot.stretches[-1][1])
     axes.set_ylim(bottom=0)
     return picture_bytes(figure)
 

@@ -19,6 +19,7 @@ from nas_service.report.comparison import (
     comparison_facts,
     comparison_notes,
     found_table,
+    milestones_table,
     ranks_table,
     spent_table,
 )
@@ -27,7 +28,7 @@ from nas_service.report.dimensions import dimensions_figure, dimensions_plot, di
 from nas_service.report.fidelity import fidelity_notes, fidelity_of, fidelity_table
 from nas_service.report.interactive import Figure, front_figure, progress_figure, training_figure
 from nas_service.report.notes import honest_notes
-from nas_service.report.plots import front_plots, progress_plot, training_plot
+from nas_service.report.plots import front_plots, progress_plots, training_plot
 from nas_service.report.png import front_png, progress_png, training_png
 from nas_service.report.tables import (
     boards_table,
@@ -42,6 +43,13 @@ from nas_service.report.tables import (
 from nas_service.report.tuning import tuning_facts, tuning_figure, tuning_plot, tuning_png, tuning_table
 from nas_service.standings import Standings
 from nas_service.whole_file import write_whole
+
+PROGRESS = {
+    "evaluations": ("progress", "Search progress", "Failed candidates count."),
+    "wall_s": ("progress-time", "Search progress against time", "Time while the job lay still counts."),
+    "board_s": ("progress-boards", "Search progress against board time",
+                "What boards had measured before the job cost it nothing."),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +92,8 @@ def render(data: ReportData) -> dict[str, bytes]:
 def _comparison_plots(standings: Standings) -> list[Plot]:
     caption = (
         "Mean over seeds of the share of one box that has been covered, with its 95 % bootstrap interval as a band; as "
-        "far as every seed of a strategy has come."
+        "far as every seed of a strategy has come. Dotted: the strategy had nothing more to ask for, and keeps what it "
+        "had found."
     )
     titles = {"evaluations": "Against evaluations", "seconds": "Against time", "board_s": "Against board time"}
     return [
@@ -95,7 +104,8 @@ def _comparison_plots(standings: Standings) -> list[Plot]:
 
 
 def _comparison_page(data: ReportData, plots: list[Plot], standings: Standings) -> dict[str, Any]:
-    tables = [ranks_table(standings), found_table(standings), spent_table(standings), boards_table(data)]
+    tables = [ranks_table(standings), milestones_table(standings), spent_table(standings), found_table(standings),
+              boards_table(data)]  # fmt: skip
     return _page(data, plots) | {
         "facts": comparison_facts(standings),
         "tables": [table for table in tables if table is not None],
@@ -121,12 +131,14 @@ def _plots(data: ReportData) -> list[Plot]:
         )
         plots.append(Plot(name="trials", title="Trials", caption=caption, figure=tuning_figure(curves),
                           png=tuning_png(curves)))  # fmt: skip
-    if (progress := progress_plot(data)) is not None:
+    for progress in progress_plots(data):
         caption = (
             f"How much of the box between the best figures and a little beyond the front's worst is covered, in "
-            f"{', '.join(progress.objectives)}. Strategies share one archive, so each begins where the last ended."
+            f"{', '.join(progress.objectives)}. Strategies share one archive, so each begins where the last ended. "
+            f"{PROGRESS[progress.budget][2]}"
         )
-        plots.append(Plot(name="progress", title="Search progress", caption=caption, figure=progress_figure(progress),
+        name, title, _ = PROGRESS[progress.budget]
+        plots.append(Plot(name=name, title=title, caption=caption, figure=progress_figure(progress),
                           png=progress_png(progress)))  # fmt: skip
     if (training := training_plot(data)) is not None:
         caption = "What each epoch of supernet training gave; losses dashed."

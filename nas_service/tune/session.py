@@ -250,7 +250,7 @@ class SearchSession:
         """Finish a candidate whose evaluation ended early: boards do not measure it, and it is told as far as known."""
         candidate = flight.candidate
         seen = f"{candidate.accuracies['n']:.0f} of {candidate.accuracies['of']:.0f} images"
-        self._note("early", f"{candidate.id}: ended after {seen}, since even with luck it is not on the front")
+        self._note("early", f"{candidate.id}: ended after {seen}, since even with luck it gains less than 1 %")
         points = self._points(candidate, self._least_costs(candidate))
         self._finish(flight, replace(candidate, status=CandidateStatus.FINISHED, values=points))
 
@@ -269,7 +269,7 @@ class SearchSession:
         points = self._thrift.believed(flight.candidate, self._patience.front)
         if points is None:
             return False
-        self._note("predicted", f"{flight.candidate.id}: not measured, since even with luck it is not on the front")
+        self._note("predicted", f"{flight.candidate.id}: not measured, since even with luck it gains less than 1 %")
         self._finish(flight, replace(flight.candidate, status=CandidateStatus.FINISHED, values=points))
         return True
 

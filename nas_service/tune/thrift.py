@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from edge_agent.records import Half
 from nas_service.candidate import PREDICTED, Candidate
-from nas_service.chosen_pairs import chosen_pairs
+from nas_service.chosen_pairs import table_pairs
 from nas_service.cost_predictor import Quality
 from nas_service.curve import Curve
 from nas_service.foresight import Foreseen, Foresight
@@ -20,8 +20,6 @@ from nas_service.plan import PairPlan
 from nas_service.promise import can_touch
 from nas_service.tune.ports import Measurer
 from nas_service.valuation import Point, half_cost, priced, told_points
-
-TABLE_PAIRS = 100  # pairs of a table that are looked for
 
 Costs = Mapping[str, Mapping[Half, HalfCost]]
 """Cost by half by board class."""
@@ -47,7 +45,7 @@ class Thrift:
         """Take in what boards have measured of the pairs that `nas board table` chooses."""
         spec = self._spec
         found: dict[str, tuple[str, str, HalfStructure]] = {}
-        for plan in chosen_pairs(self._space, TABLE_PAIRS):
+        for plan in table_pairs(self._space):
             structures, halves = plan.structures(spec.router), halves_of(plan)
             for board_class, half in itertools.product(self._foresight, HALVES):
                 key = measurement_key(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from cluster.job_context import JobContext
 from cluster.search_curve import SearchCurve
+from nas_service.candidate import CandidateStatus
 from nas_service.home import Home
 from nas_service.job import parse_job
 from nas_service.store import Store
+from tests.cluster.test_tune_job import candidate
 from tests.nas_service.api.archive import add_candidate
 
 
@@ -56,3 +60,21 @@ def test_a_curve_made_anew_after_a_resume_logs_only_what_came_since(job):
     finish(job, 4)
     resumed.update()
     assert job.scalars.logged == [1, 2, 3, 4]
+
+
+def test_a_candidate_that_failed_counts_as_an_evaluation_and_brings_nothing():
+    told = [candidate(n, 50.0 - n, 10.0 - n) for n in range(1, 7)]
+    told[4] = replace(told[4], status=CandidateStatus.FAILED, error="its outputs are not finite", values=())
+    held, logged = [], {}
+    job = SimpleNamespace(
+        job_id="j",
+        store=SimpleNamespace(candidates=SimpleNamespace(list=lambda job_id: held)),
+        scalars=SimpleNamespace(log=lambda step, figures: logged.update({step: figures})),
+        spec=SimpleNamespace(objectives=("error", "macs")),
+    )
+    curve = SearchCurve(job)
+    held.extend(told)
+    curve.update()
+    assert list(logged) == [1, 2, 3, 4, 5, 6]
+    assert logged[5]["search/hypervolume"] == logged[4]["search/hypervolume"] < logged[6]["search/hypervolume"]
+    assert logged[6]["search/wall_seconds"] == 6.0

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from nas_service.chosen_pairs import chosen_pairs
+from nas_service.chosen_pairs import chosen_pairs, table_pairs
 from nas_service.errors import InvalidRequestError
 from nas_service.half import halves_of
 from nas_service.half_features import half_features
@@ -47,6 +49,19 @@ def test_they_spread_wider_than_pairs_drawn_at_random():
 def test_constraints_hold_for_what_is_chosen():
     tight = PairSpace(MICRO, channels=1, resolution=8, classes=10, constraints={"params": 6000})
     assert all(plan.costs()["params"] <= 6000 for plan in chosen_pairs(tight, 12))
+
+
+def test_a_search_of_one_coupling_within_constraints_finds_what_a_table_of_the_space_holds():
+    table = chosen_pairs(SPACE, 60)
+    limited = replace(MICRO, couplings=("stem",))
+    sought = set(keys(table_pairs(PairSpace(limited, channels=1, resolution=8, classes=10, constraints={"params": 1}))))
+    held = set(keys(plan for plan in table if plan.coupling == "stem"))
+    assert len(held) == 15
+    assert held <= sought
+
+
+def test_a_table_of_many_pairs_is_found_whole():
+    assert set(keys(chosen_pairs(SPACE, 300))) <= set(keys(table_pairs(SPACE)))
 
 
 def test_no_pairs_at_all_are_refused():

@@ -6,18 +6,19 @@ from typing import Any
 
 import pytest
 
-from nas_service.comparison import CHARGE, TRAINED, Charge, Comparison, Run, charge_data
+from nas_service.comparison import CHARGE, COMPARED, TRAINED, Charge, Comparison, Run, charge_data
 from nas_service.report.comparison import (
     budget_plots,
     comparison_csv,
     comparison_notes,
     found_table,
+    milestones_table,
     ranks_table,
     spent_table,
 )
 from nas_service.report.data import ReportData
 from nas_service.report.write import render
-from nas_service.standings import Standings
+from nas_service.standings import Standings, final_text, standing_row
 
 # In the box from (0, 0) to (11, 11), which the front (0, 10), (5, 5), (10, 0) has: its nadir and a tenth of its span.
 POINTS = {"a": ((0.0, 10.0),), "b": ((5.0, 5.0),), "c": ((10.0, 0.0),), "d": ((10.5, 10.5),), "e": ()}
@@ -112,6 +113,65 @@ def test_while_runs_are_of_different_lengths_they_are_judged_at_the_shortest():
     half = standings_of(charged(0, "x", 0, "abc"), charged(1, "y", 0, "a"))
     assert half.common == 1
     assert [s.final.mean for s in half.standings] == [half.volumes[1][0]] * 2
+
+
+@pytest.fixture
+def ended() -> Standings:
+    """`x` ended after one evaluation, which `y` is behind then and ahead of at its full budget of four."""
+    comparison = folded(
+        charged(0, "x", 0, "b", seconds=1.0),
+        charged(1, "y", 0, "dabc", seconds=2.0),
+    )
+    for index, name, seconds in ((0, "x", 20.0), (1, "y", 3.0)):
+        data = {"entrant": index, "strategy": name, "seed": 0, "epochs": 2, "seconds": seconds, "evaluations": 0}
+        comparison = comparison.after(TRAINED, data)
+    return Standings(comparison.after(COMPARED, {}), objectives=("error", "macs"))
+
+
+def test_who_ends_early_is_judged_at_the_full_budget_by_what_it_had(ended):
+    assert (ended.common, ended.judged) == (1, 4)
+    assert {s.strategy: (s.rank, s.final.mean * 121) for s in ended.standings} == {
+        "x": (2.0, pytest.approx(36)),
+        "y": (1.0, pytest.approx(46)),
+    }
+    assert standing_row(ended.standings[1])[:3] == ["x", "2.00", "1"]
+    assert final_text(ended) == "hypervolume after 4 evaluations: y 38.0 %, x 29.8 % (ended after 1)"
+
+
+def test_strategies_are_ranked_at_several_budgets_and_at_equal_cost(ended):
+    ranked = {(m.budget, m.at): m.ranks for m in ended.milestones}
+    assert ranked == {
+        ("evaluations", 1.0): {"x": 1.0, "y": 2.0},
+        ("evaluations", 2.0): {"x": 1.0, "y": 2.0},
+        ("evaluations", 4.0): {"x": 2.0, "y": 1.0},
+        ("seconds", 11.0): {"x": 2.0, "y": 1.0},
+    }
+    assert milestones_table(ended).columns == ("strategy", "after 1", "after 2", "after 4", "at 11 s in all")
+
+
+def test_a_line_of_who_ended_early_goes_on_flat_and_is_marked(ended):
+    (plot, seconds) = budget_plots(ended)
+    searched, flat = plot.legs("x")
+    assert [p[0] for p in searched] == [1]
+    assert [p[:2] for p in flat] == [(at, pytest.approx(100 * 36 / 121)) for at in (1, 2, 3, 4)]
+    assert (plot.legend("x"), plot.legend("y")) == ("x, ended after 1", "y")
+    assert plot.legs("y")[1] == ()
+    assert seconds.curves["x"][-1][0] == 21.0
+    assert seconds.curves["y"][-1][0] == 11.0
+
+
+def test_what_a_strategy_spent_in_all_holds_its_training(ended):
+    rows = {row[0]: row for row in spent_table(ended).rows}
+    assert (rows["x"][-2], rows["y"][-2]) == ("21.0", "11.0")
+
+
+def test_supernets_that_only_one_strategy_used_are_counted():
+    comparison = folded(charged(0, "gradient", 0, "b"), charged(1, "gradient", 1, "b"), charged(2, "tpe", 0, "b"))
+    for index, name, seed in ((0, "gradient", 0), (1, "gradient", 1), (2, "tpe", 0)):
+        data = {"entrant": index, "strategy": name, "seed": seed, "epochs": 2, "seconds": 5.0, "evaluations": 0}
+        comparison = comparison.after(TRAINED, data)
+    table = spent_table(Standings(comparison, objectives=("error", "macs")))
+    assert {row[0]: row[-1] for row in table.rows} == {"gradient": "2", "tpe": "0"}
 
 
 def test_as_long_as_a_strategy_lacks_a_seed_there_are_no_ranks():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import json
 
@@ -8,7 +9,7 @@ import pytest
 
 from cluster.benchmarks import searching
 from cluster.benchmarks.peers import PEERS
-from cluster.benchmarks.table import SearchTable, stages
+from cluster.benchmarks.table import SearchTable, cells, stages
 from cluster.benchmarks.tables.nets import CellNetwork, Digits, cell_macs, working
 from nas_service.choice_space import ChoiceSpace
 
@@ -69,9 +70,18 @@ def test_a_row_is_left_out_with_words_where_a_peer_is_missing(monkeypatch, capsy
 
 def test_what_a_peer_found_is_remembered(monkeypatch, tmp_path):
     monkeypatch.setattr(searching, "MEMORY", tmp_path / "kept" / "peers.jsonl")
-    searching._remember(("a peer", "cells", "1.5", 3), (0.3, 0.2, 0.1))
-    assert searching._remembered() == {("a peer", "cells", "1.5", 3): (0.3, 0.2, 0.1)}
-    assert json.loads(searching.MEMORY.read_text())[0] == "a peer"
+    key = ("a peer", "cells", "1.5", searching.edition(), 3)
+    searching._remember(key, (0.3, 0.2, 0.1))
+    with searching.MEMORY.open("a") as file:
+        file.write(json.dumps(["a peer", "cells", "1.5", 3, [0.9, 0.9, 0.9]]) + "\n")
+    assert searching._remembered() == {key: (0.3, 0.2, 0.1)}
+
+
+def test_runs_of_a_peer_at_another_version_are_of_another_edition(monkeypatch):
+    ours = searching.edition.__wrapped__()
+    versions = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.1" if name == "pymoo" else versions(name))
+    assert searching.edition.__wrapped__() != ours
 
 
 def test_the_committed_networks_of_two_stages_fill_their_space():
@@ -79,6 +89,20 @@ def test_the_committed_networks_of_two_stages_fill_their_space():
     assert len(table.outcomes) == table.space.size == 576
     assert 0 < table.regret(table.outcomes[:50]) < 1
     assert table.regret(table.outcomes) == pytest.approx(0.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [cells, stages])
+def test_the_default_is_never_much_worse_than_the_best_of_ours(monkeypatch, make):
+    monkeypatch.setattr(searching, "MOMENTS", (100,))
+    table = make()
+    missing = {
+        name: np.mean([searching.our_regrets(name, table, seed)[0] for seed in range(3)])
+        for name in ("nsga2", "evolution", "tpe", "linas", "auto")
+    }
+    best = min(missing.values())
+    assert missing["auto"] <= 1.5 * best + 0.002
+    assert missing["nsga2"] > 1.5 * best + 0.002
 
 
 @pytest.mark.parametrize(

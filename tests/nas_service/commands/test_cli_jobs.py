@@ -3,12 +3,13 @@ from __future__ import annotations
 import json
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from nas_service.client import Client
 from nas_service.commands import jobs
-from nas_service.commands.jobs import silence_text
+from nas_service.commands.jobs import audit_facts, silence_text
 from nas_service.job_state import JobState
 from nas_service.store.job_record import Progress
 
@@ -217,3 +218,20 @@ def test_a_job_whose_driver_is_silent_is_named_with_what_to_do(changes, warned):
     text = silence_text(job, now_unix_s=1000.0)
     assert (text is not None) == warned
     assert text is None or "`nas resume digits-abcdef`" in text
+
+
+def test_the_audit_that_is_shown_holds_boards_figures_against_each_other():
+    def finalist(number):
+        keys = {"little": f"l{number}", "big": f"b{number}"}
+        point = {"test": {"accuracy": 0.9, "escalation_rate": 0.5, "expected_cost": {"latency_ms@pi": 2.5}}}
+        again = {"pi": {**keys, "pair-fp32": "p"}}
+        final = {"accuracies": {"big": 95.0}, "operating_points": [point], "measurements": again}
+        return {"id": f"c-{number}", "accuracies": {}, "finalist": True, "measurements": {"pi": keys}, "final": final}
+
+    measured = [{"measurement_key": f"{half}{n}", "status": "ok", "latency": {"mean_ms": ms}}
+                for half, ms in (("l", 1.0), ("b", 2.0)) for n in (1, 2)]  # fmt: skip
+    client = SimpleNamespace(
+        candidates=lambda job: [finalist(1), finalist(2)], measurements=lambda: measured, past_events=lambda job: []
+    )
+    facts = audit_facts(client, "job-1")
+    assert facts[0][1].startswith("latency_ms@pi: halves put together against the pair whole: off by 20.0 %")

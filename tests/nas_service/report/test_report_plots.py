@@ -8,7 +8,7 @@ import pytest
 from nas_service.errors import InvalidRequestError
 from nas_service.report.data import ReportCurve
 from nas_service.report.look import log_ticks
-from nas_service.report.plots import CURVE_POINTS, FRONT_POINTS, front_plots, half_costs, progress_plot, training_plot
+from nas_service.report.plots import CURVE_POINTS, FRONT_POINTS, front_plots, half_costs, progress_plots, training_plot
 from tests.nas_service.report.synthetic import CLASS, report_data
 
 
@@ -57,12 +57,37 @@ def test_a_candidate_without_a_complete_measurement_is_absent_from_the_latency_p
 
 
 def test_hypervolume_never_falls_and_marks_where_each_strategy_began():
-    plot = progress_plot(report_data())
-    assert plot is not None
-    assert len(plot.hypervolume) == 28
+    plot = progress_plots(report_data())[0]
+    assert plot.spent == tuple(range(1, 30))
     assert (np.diff(plot.hypervolume) >= -1e-12).all()
     assert 0 < plot.hypervolume[-1] <= 1
     assert plot.strategies == ((0, "random"), (14, "nsga2"))
+    assert plot.stretches == ((0.5, 14.5, "random"), (14.5, 29.5, "nsga2"))
+
+
+def test_progress_is_against_evaluations_wall_time_and_board_seconds():
+    data = report_data()
+    timed = tuple(replace(m, board_s=2.0, received_at=data.created_at + 1) for m in data.measurements)
+    plots = {plot.budget: plot for plot in progress_plots(replace(data, measurements=timed))}
+    assert list(plots) == ["evaluations", "wall_s", "board_s"]
+    assert plots["wall_s"].spent[:3] == (0.0, 4.0, 8.0)
+    assert plots["board_s"].spent[-1] == 2.0 * len(timed)
+    assert plots["board_s"].spent[8] == plots["board_s"].spent[7]  # the ninth was not measured
+    assert len({plot.hypervolume for plot in plots.values()}) == 1
+
+
+def test_a_failed_candidate_spends_its_evaluation_where_it_ended():
+    data = report_data()
+    failed = replace(data.candidates[-1], finished_at=data.candidates[2].finished_at + 1)
+    plot = progress_plots(replace(data, candidates=(*data.candidates[:-1], failed)))[0]
+    assert plot.hypervolume[3] == plot.hypervolume[2]
+    assert plot.strategies[:3] == ((0, "random"), (3, "nsga2"), (4, "random"))
+
+
+def test_what_boards_had_measured_before_the_job_costs_it_nothing():
+    data = report_data()
+    old = tuple(replace(m, board_s=2.0, received_at=data.created_at - 1) for m in data.measurements)
+    assert [plot.budget for plot in progress_plots(replace(data, measurements=old))] == ["evaluations", "wall_s"]
 
 
 def test_training_figures_are_split_into_losses_and_the_rest():
@@ -73,7 +98,7 @@ def test_training_figures_are_split_into_losses_and_the_rest():
 
 def test_a_job_that_found_nothing_has_no_plots():
     empty = replace(report_data(), candidates=(), measurements=(), training=(), front=())
-    assert (front_plots(empty), progress_plot(empty), training_plot(empty)) == ((), None, None)
+    assert (front_plots(empty), progress_plots(empty), training_plot(empty)) == ((), (), None)
 
 
 def test_columns_of_unequal_length_are_refused():

@@ -9,7 +9,7 @@ import pytest
 
 from nas_service.report.data import ReportData, TrainingPoint
 from nas_service.report.notes import honest_notes
-from nas_service.report.plots import progress_plot
+from nas_service.report.plots import progress_plots
 from nas_service.report.tables import (
     boards_table,
     finalists_table,
@@ -113,9 +113,9 @@ def test_candidates_whose_costs_were_predicted_are_counted_and_left_out_of_plots
     spared = replace(first, values=tuple({**point, "predicted": "local-x86"} for point in first.values))
     notes = honest_notes(replace(data, candidates=(spared, *others)))
     assert any(f"1 of {len(data.finished)} evaluated candidates were not measured" in note for note in notes)
-    assert progress_plot(replace(data, candidates=(spared, *others))) != progress_plot(data)
+    assert progress_plots(replace(data, candidates=(spared, *others))) != progress_plots(data)
     nothing = replace(first, values=())
-    plots = [progress_plot(replace(data, candidates=(one, *others))) for one in (spared, nothing)]
+    plots = [progress_plots(replace(data, candidates=(one, *others))) for one in (spared, nothing)]
     assert plots[0] == plots[1]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from nas_service.choice_space import ChoiceSpace
 from nas_service.search import make_searcher
-from nas_service.search.auto import SHARES, AutoProposer
+from nas_service.search.auto import AutoProposer
 from nas_service.search.belief import Belief, fitted_kernels, milestone
 from nas_service.search.ledger import Ledger
 from nas_service.search.outcome import read_outcome
@@ -95,13 +95,18 @@ def test_kernels_are_fitted_anew_when_there_is_a_quarter_more_to_learn_from(coun
 
 
 @pytest.mark.slow
-def test_auto_asks_nsga2_too_where_nothing_can_be_learnt(monkeypatch):
-    monkeypatch.setattr("nas_service.search.auto.SHARES", (SHARES[0], 1.0))
+@pytest.mark.parametrize("learnable", [True, False])
+def test_auto_asks_nsga2_where_nothing_can_be_learnt_and_only_there(monkeypatch, learnable):
+    monkeypatch.setattr("nas_service.search.auto.SHARES", (0.0, 1.0))
     used = []
     monkeypatch.setattr(AutoProposer, "__init__", _noting(AutoProposer.__init__, used))
     noise = np.random.default_rng(0)
-    searched(lambda x: {"error": float(noise.random()), "cost": measure(x)["cost"]}, name="auto", evaluations=36)
-    assert used
+
+    def told(x):
+        return measure(x) if learnable else {**measure(x), "error": float(noise.random())}
+
+    searched(told, name="auto", evaluations=36)
+    assert bool(used) is not learnable
 
 
 def _noting(original, used):

@@ -13,6 +13,7 @@ from nas_service.half import halves_of
 from nas_service.half_features import FEATURES, half_features
 from nas_service.pair_space import PairSpace
 from nas_service.presets import MICRO
+from nas_service.promise import can_touch
 from tests.nas_service.tune.fakes import (
     JOB,
     FakeBoards,
@@ -70,7 +71,7 @@ def searched(*, law=True, job=None):
     boards, trials, notes = LawfulBoards(archive, law=law), UnevenTrials(), []
     session = make_session(job or spec(), archive, boards, note=lambda kind, text: notes.append((kind, text)))
     run(session, boards, trials)
-    return archive.list(JOB), boards, notes
+    return archive.list(JOB, with_curves=True), boards, notes
 
 
 @pytest.fixture(scope="module")
@@ -93,16 +94,21 @@ def test_boards_spend_nothing_on_them(outcome):
     assert sum(boards.measured.values()) < len(halves)
 
 
-def test_every_point_of_the_front_was_measured(outcome):
+def test_nothing_that_was_left_out_would_have_been_worth_measuring(outcome):
+    candidates, _, _ = outcome
+    front = [[p["error"], p["latency_ms@pi"]] for c in candidates if not c.predicted for p in c.values]
+    for candidate in (c for c in candidates if c.predicted):
+        little, big = (sum_ms(half) for half in halves_of(SPACE.plan(candidate.architecture)).values())
+        curve = Curve.from_bytes(candidate.curve)
+        true = np.stack([100 * (1 - curve.accuracy), curve.expected_cost(little, big)], axis=1)
+        assert not can_touch(true, front)
+
+
+def test_a_front_has_measured_points_alone(outcome):
     candidates, boards, _ = outcome
-    told = [(p["error"], p["latency_ms@pi"], c) for c in candidates for p in c.values]
-    for error, ms, candidate in told:
-        beaten = any(e <= error and m <= ms and (e < error or m < ms) for e, m, _ in told)
-        if not beaten and not candidate.predicted:
-            keys = candidate.measurements["pi"].values()
-            assert all(boards.states[key].result is not None for key in keys)
-    best = min(told, key=lambda one: (one[0], one[1]))[2]
-    assert not best.predicted
+    measured = [c for c in candidates if not c.predicted]
+    assert measured
+    assert all(boards.states[key].result is not None for c in measured for key in c.measurements["pi"].values())
 
 
 @pytest.mark.slow
