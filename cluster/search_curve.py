@@ -17,8 +17,8 @@ class SearchCurve:
     """Logs what a search has found after every further candidate.
 
     The hypervolume is a share of the box between zero and the worst of the first four candidates, a tenth further out:
-    fixed then, so that the curve never falls, and the same again after a resume. What was told before this curve was made
-    lies in the log already, so a job's run makes one for all its strategies.
+    fixed then, so that the curve never falls, and the same again after a resume. What was told before this curve was
+    made lies in the log already, so a job's run makes one for all its strategies.
 
     Args:
         job: Whose candidates, and whose log.
