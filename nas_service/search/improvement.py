@@ -36,7 +36,9 @@ def _may_add(curves: Floats, front: Floats, reference: Floats) -> NDArray[np.boo
     left = np.flatnonzero((points < reference).all(axis=1))
     for covering in front:
         left = left[(points[left] < covering).any(axis=1)]
-    return np.isin(np.arange(len(points)), left).reshape(curves.shape[:2]).any(axis=1)
+    may: NDArray[np.bool_] = np.zeros(len(curves), dtype=np.bool_)
+    may[left // curves.shape[1]] = True
+    return may
 
 
 def _areas(curves: Floats, front: Floats, reference: Floats) -> Floats:
