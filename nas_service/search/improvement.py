@@ -8,6 +8,7 @@ on a scale of their own.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nas_service.front import Floats, hypervolume, non_dominated
 
@@ -20,7 +21,24 @@ def improvements(curves: Floats, front: Floats, reference: Floats) -> Floats:
     if curves.shape[2] == 2:
         return _areas(curves, front, reference)
     whole = hypervolume(front, reference) if len(front) else 0.0
-    return np.array([hypervolume(np.vstack([front, curve]), reference) - whole for curve in curves])
+    gains = np.zeros(len(curves))
+    for index in np.flatnonzero(_may_add(curves, front, reference)):
+        gains[index] = hypervolume(np.vstack([front, curves[index]]), reference) - whole
+    return gains
+
+
+def _may_add(curves: Floats, front: Floats, reference: Floats) -> NDArray[np.bool_]:
+    """Mask (n,) of the curves with a point below the reference that no point of the front covers: others add nothing.
+
+    Most of a space is not among them, and a comparison takes a small part of the time of a volume.
+    """
+    points = curves.reshape(-1, curves.shape[2])
+    left = np.flatnonzero((points < reference).all(axis=1))
+    for covering in front:
+        left = left[(points[left] < covering).any(axis=1)]
+    may: NDArray[np.bool_] = np.zeros(len(curves), dtype=np.bool_)
+    may[left // curves.shape[1]] = True
+    return may
 
 
 def _areas(curves: Floats, front: Floats, reference: Floats) -> Floats:
