@@ -184,7 +184,7 @@ class FinalistPhase:
                     candidate.architecture,
                     candidate=candidate.id,
                     dataset=self._trained.dataset,
-                    finishing=finishing(spec, packs=self._measuring.whole),
+                    finishing=replace(finishing(spec, packs=self._measuring.whole), tuned=tuned),
                     seed=spec.seed,
                     train_fraction=spec.supernet.train_fraction,
                     costs=self._measuring.half_costs(keys),
@@ -197,7 +197,6 @@ class FinalistPhase:
                         "supernet_sha256": self._store.jobs.get(self._job_id).artefacts.get("supernet"),
                         "measurements": keys,
                     },
-                    tuned=tuned,
                 )
             ),
         )

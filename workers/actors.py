@@ -287,7 +287,6 @@ class EvaluatorActor:
         train_fraction: float = 1.0,
         costs: Mapping[str, tuple[float, float]] | None = None,
         provenance: Mapping[str, Any] | None = None,
-        tuned: bytes | None = None,
     ) -> FinalistReport:
         """Return the finished candidate and its bundle; a failure is a report too, but a missing data set raises."""
         images, splits = self._split(dataset, seed=seed, train_fraction=train_fraction)
@@ -299,7 +298,6 @@ class EvaluatorActor:
             finishing=finishing,
             costs=costs,
             provenance=provenance,
-            tuned=tuned,
         )
 
     @ray.method(num_returns="streaming")

@@ -93,10 +93,12 @@ class Finishing:
     Attributes:
         bundle: What goes into the bundle.
         tuning: How to fine-tune; None keeps the supernet's weights.
+        tuned: The last checkpoint of `EvaluatorCore.fine_tuning`; what it lacks of the fine-tuning is done at last.
     """
 
     bundle: BundleOptions
     tuning: TrainConfig | None = None
+    tuned: bytes | None = field(default=None, repr=False)
 
 
 class EvaluatorCore:
@@ -182,7 +184,6 @@ class EvaluatorCore:
         finishing: Finishing,
         costs: Mapping[str, tuple[float, float]] | None = None,
         provenance: Mapping[str, Any] | None = None,
-        tuned: bytes | None = None,
     ) -> FinalistReport:
         """Fine-tune one candidate if told to, choose its thresholds, and return its bundle; it never raises.
 
@@ -194,12 +195,11 @@ class EvaluatorCore:
             finishing: How it is finished.
             costs: Measured costs by objective: the little's, and what the tail adds.
             provenance: What else the bundle says of its origin.
-            tuned: The last checkpoint of `fine_tuning`; what it lacks of the fine-tuning is done here.
         """
         started = time.perf_counter()
         try:
             tuning = finishing.tuning
-            pair = self._finished(architecture, dataset, splits, tuning, resume=tuned)
+            pair = self._finished(architecture, dataset, splits, finishing)
             bundling = time.perf_counter()
             origin = {**(provenance or {}), "fine_tune": None if tuning is None else tuning.to_dict()}
             bundle = build_bundle(
@@ -245,14 +245,12 @@ class EvaluatorCore:
         architecture: Mapping[str, Any],
         dataset: Dataset,
         splits: Splits,
-        tuning: TrainConfig | None,
-        *,
-        resume: bytes | None,
+        finishing: Finishing,
     ) -> Pair:
         plan, supernet = self.space.plan(architecture), self._supernet
-        if tuning is not None:
+        if (tuning := finishing.tuning) is not None:
             supernet = copy.deepcopy(supernet)
-            for _ in fine_tune(supernet, plan, dataset, splits, tuning, resume=resume, device=self._device):
+            for _ in fine_tune(supernet, plan, dataset, splits, tuning, resume=finishing.tuned, device=self._device):
                 pass
         pair = supernet.extract(plan)
         recalibrate(pair, self._context.recalibration)

@@ -93,7 +93,6 @@ def actor() -> tuple[Any, dict[str, Any]]:
         finishing: Any,
         costs: Any,
         provenance: Any,
-        tuned: Any,
         **_: Any,
     ):
         return core.finalist(
@@ -104,7 +103,6 @@ def actor() -> tuple[Any, dict[str, Any]]:
             finishing=finishing,
             costs=costs,
             provenance=provenance,
-            tuned=tuned,
         )
 
     return SimpleNamespace(finalist=SimpleNamespace(remote=finalist)), core.space.extreme("stem", largest=False)

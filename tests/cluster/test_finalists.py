@@ -136,8 +136,8 @@ def test_fine_tuning_that_was_cut_off_goes_on_after_its_last_whole_epoch(monkeyp
                 raise ConnectionError("the driver's machine lost power")
             yield SimpleNamespace(epoch=epoch, epochs=4, checkpoint=b"epoch %d" % epoch)
 
-    def finalist(architecture, *, tuned, **_):
-        asked.append(("bundle", tuned))
+    def finalist(architecture, *, finishing, **_):
+        asked.append(("bundle", finishing.tuned))
         return FinalistReport(status="failed", error="enough")
 
     actor = SimpleNamespace(fine_tuning=SimpleNamespace(remote=fine_tuning), finalist=SimpleNamespace(remote=finalist))

@@ -7,7 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from nas_service.errors import InvalidRequestError
-from nas_service.job import DATASETS, DATASETS_THAT_RUN, InvalidJobError, JobSpec, JobState, parse_job
+from nas_service.job import DATASETS, InvalidJobError, JobSpec, JobState, parse_job
+from nas_service.job_fit import DATASETS_THAT_RUN
 from nas_service.job_parts import PRESETS, STRATEGIES, TRAINING_STRATEGIES
 from nas_service.job_state import TRANSITIONS
 from nas_service.objective import Objective

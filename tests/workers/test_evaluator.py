@@ -147,7 +147,7 @@ def test_a_finalist_that_goes_on_from_an_epochs_checkpoint_ends_with_the_same_mo
     assert [report.epoch for report in reports] == [1, 2]
     whole, half, done = (
         core.finalist(
-            point(core), candidate="c-1", dataset=digits, splits=splits, finishing=finishing, tuned=checkpoint
+            point(core), candidate="c-1", dataset=digits, splits=splits, finishing=replace(finishing, tuned=checkpoint)
         ).models
         for checkpoint in (None, reports[0].checkpoint, reports[1].checkpoint)
     )

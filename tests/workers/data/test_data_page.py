@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from nas_service.job import DATASETS_THAT_RUN, parse_job
+from nas_service.job import parse_job
+from nas_service.job_fit import DATASETS_THAT_RUN
 from workers.data.dataset import DatasetSpec
 from workers.data.loading import LOADERS, load
 
