@@ -229,12 +229,13 @@ def _points(candidate: Audited, cost: str, halves: tuple[float, float] | None) -
         test = point.get("test") or {}
         promise = point.get("calibration") or test
         after = (test.get("expected_cost") or {}).get(cost)
+        if after is None or test.get("accuracy") is None:
+            continue
         before = (promise.get("expected_cost") or {}).get(cost, after)
         if halves is not None and "escalation_rate" in promise:
             before = halves[0] + float(promise["escalation_rate"]) * halves[1]
-        if after is not None and before is not None and test.get("accuracy") is not None:
-            errors = [100 * (1 - float(one["accuracy"])) for one in (promise, test)]
-            found.append(((errors[0], float(before)), (errors[1], float(after))))
+        errors = [100 * (1 - float(one["accuracy"])) for one in (promise, test)]
+        found.append(((errors[0], float(before)), (errors[1], float(after))))
     return found
 
 
