@@ -32,7 +32,16 @@ from edge_agent.home import BoardConfig, Home
 from edge_agent.identity import key_blob, key_sha256
 from edge_agent.lifetime import StopSignal
 from edge_agent.mailbox import Mailbox, open_mailbox
-from edge_agent.records import AgentSettings, Heartbeat, Lease, RecordError, Result, UnreadableLeaseError, stable_hash
+from edge_agent.records import (
+    AgentSettings,
+    Artifact,
+    Heartbeat,
+    Lease,
+    RecordError,
+    Result,
+    UnreadableLeaseError,
+    stable_hash,
+)
 from edge_agent.sensors import EnergySensor, Place, find_sensor
 from edge_agent.sentinel import Sentinel
 from edge_agent.spool import Spool
@@ -248,7 +257,7 @@ class Agent:
         left_s = lease.deadline_unix_s - time.time() - self._server_ahead_s
         give_up_at = time.monotonic() + left_s
         try:
-            self._beat(mailbox, state="fetching", lease=lease, quiet_s=lease.model.size_bytes / _SLOW_LINK_BYTES_S)
+            self._announce_fetch(mailbox, lease, lease.model)
             model = mailbox.fetch_artifact(lease.model)
         except ArtifactError as error:
             return refusal(identity, status="agent_error", fault="infra", cause=str(error))
@@ -293,7 +302,12 @@ class Agent:
             ]
             if coming and coming[0].model.size_bytes + lease.model.size_bytes <= DEFAULT_MAX_BYTES:
                 self._fetched_beside = lease.lease_id
+                self._announce_fetch(mailbox, lease, coming[0].model)
                 mailbox.fetch_artifact(coming[0].model)
+
+    def _announce_fetch(self, mailbox: Mailbox, lease: Lease, model: Artifact) -> None:
+        """Say that a fetch over a slow link may keep us from sending word, so that the lease is not given away."""
+        self._beat(mailbox, state="fetching", lease=lease, quiet_s=model.size_bytes / _SLOW_LINK_BYTES_S)
 
     def _beat_if_due(
         self, mailbox: Mailbox, *, state: str = "idle", lease: Lease | None = None, look: bool = False

@@ -72,7 +72,7 @@ class PaperMailbox:
             self._stop.set()
 
     def put_heartbeat(self, heartbeat: Heartbeat) -> float | None:
-        if heartbeat.quiet_until_unix_s is not None:
+        if heartbeat.state == "measuring" and heartbeat.quiet_until_unix_s is not None:
             self.events.append(f"quiet {heartbeat.lease_id}")
         return None
 

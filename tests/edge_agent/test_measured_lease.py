@@ -72,7 +72,7 @@ class SeenThrottling:
     """A watch that saw the firmware throttle, and whose sticky bit was set before."""
 
     def __init__(self, root: Path) -> None:
-        self.seen = {"throttled"}
+        self.seen, self.cooling = {"throttled"}, dict[str, int]()
 
     def __enter__(self) -> SeenThrottling:
         return self
@@ -135,7 +135,7 @@ def test_a_board_whose_health_changed_gives_none(
     result = measured(after=after)
     assert (result.status, result.fault) == (status, "board")
     assert cause in (result.cause or "")
-    assert result.health["after"] == {**CALM, **after, "throttled_meanwhile": []}
+    assert result.health["after"] == {**CALM, **after, "throttled_meanwhile": [], "cooling_meanwhile": {}}
 
 
 def test_what_the_watch_saw_meanwhile_counts(measured: Measure, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,7 +102,8 @@ def test_report_writes_html_markdown_and_plots_of_a_real_job(here, search, tmp_p
     names = {Path(line).name for line in outcome.out.splitlines()}
     assert outcome.code == 0
     assert names == {
-        "report.html", "report.md", "front-macs.png", "front-latency-local-x86.png", "progress.png", "training.png",
+        "report.html", "report.md", "front-macs.png", "front-latency-local-x86.png", "progress.png",
+        "progress-time.png", "training.png",
     }  # fmt: skip
     text = (tmp_path / "report.md").read_text()
     assert "probe: for demos only" in text

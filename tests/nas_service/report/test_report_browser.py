@@ -36,6 +36,6 @@ def test_the_page_draws_every_plot_with_a_quiet_console_and_no_request(tmp_path:
         wide = page.evaluate("document.documentElement.scrollWidth")
         browser.close()
     assert (said, asked) == ([], [html.as_uri()])
-    assert len(drawn) == 4
+    assert len(drawn) == 5
     assert all(traces >= 1 for traces in drawn)
     assert wide <= 1280

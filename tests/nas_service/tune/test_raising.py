@@ -13,7 +13,16 @@ from nas_service.front import non_dominated
 from nas_service.front_query import FrontCandidate, HalfCost
 from nas_service.measurement import RequestStatus
 from nas_service.tune.raising import is_near_front
-from tests.nas_service.tune.fakes import JOB, FakeBoards, FakeTrials, MemoryArchive, make_session, make_spec, run
+from tests.nas_service.tune.fakes import (
+    JOB,
+    FakeBoards,
+    FakeTrials,
+    MemoryArchive,
+    latency,
+    make_session,
+    make_spec,
+    run,
+)
 
 LATENCY = "latency_ms@pi"
 RIGHT = np.ones(10, dtype=bool)  # no error at any threshold
@@ -92,10 +101,7 @@ def test_the_searcher_is_told_what_the_higher_tier_found():
 
 
 def doubled(state):
-    latency = state.result.latency
-    ms = 2 * latency.mean_ms
-    latency = replace(latency, mean_ms=ms, mean_ci95_low_ms=ms, mean_ci95_high_ms=ms)
-    return replace(state, result=replace(state.result, latency=latency))
+    return replace(state, result=replace(state.result, latency=latency(2 * state.result.latency.mean_ms)))
 
 
 def test_a_candidate_that_cannot_be_measured_again_keeps_its_first_figures():
