@@ -10,25 +10,10 @@ from edge_agent.errors import AlreadyRunningError
 from edge_agent.files import write_whole
 from edge_agent.home import Home
 from edge_agent.lifetime import only_agent
-from edge_agent.records import Artifact, Lease, Result
+from edge_agent.records import Lease, Result
 from edge_agent.spool import Spool
 from edge_agent.work import answer
-
-
-def lease(lease_id: str = "l1", token: int = 1) -> Lease:
-    return Lease(
-        lease_id=lease_id,
-        token=token,
-        board="pi",
-        board_class="x86",
-        tier="probe",
-        half="little",
-        model=Artifact(sha256="c" * 64, size_bytes=1),
-        structure_key="a" * 64,
-        measurement_key="b" * 64,
-        ttl_s=180.0,
-        deadline_unix_s=time.time() + 100,
-    )
+from tests.edge_agent.paper_mailbox import paper_lease as lease
 
 
 def result(grant: Lease) -> Result:
