@@ -46,7 +46,8 @@ def exit_rows(cell: FinishedCell, field: Field, resamples: Resamples) -> Iterato
                 against = comparison.reference_correct.astype(float) - correct[choice.row]
                 yield make.row("drop_static_points", resamples.interval(against, scale=100), x=choice.value)
             answers = choices.answers(cell.test, choice.row, costs=cell.choices.macs)
-            yield from behaviour_rows(make, behaviour_of(choice.value, answers, cell.test.labels, comparison))
+            behaviour = behaviour_of(choice.value, answers, cell.test.labels, comparison, resamples)
+            yield from behaviour_rows(make, behaviour)
 
 
 def _area(cell: FinishedCell, choices: ExitChoices) -> float | None:

@@ -102,6 +102,8 @@ def behaviour_rows(make: RowMaker, behaviour: IsoBehaviour) -> Iterator[Row]:
     drop = x_text(behaviour.drop_points)
     for name, value in behaviour.thinking.to_dict().items():
         yield make.row(f"{name}_thinking", value, x=drop)
+    worst = behaviour.worst_class
+    yield make.row("worst_class_drop_points", worst.drop_points, x=f"{drop}:{worst.group}")
     tables = {"class": behaviour.by_class, "difficulty": behaviour.by_difficulty}
     for kind, table in tables.items():
         for group in () if table is None else table.rows:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,6 +12,33 @@ from workers.bench.rows import Row
 MEAN = "mean"
 Format = Callable[[float], str]
 Key = tuple[str, str]  # system, seed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column of figures.
+
+    Attributes:
+        title: Its heading.
+        rows: The figure of each system and seed that has one.
+        show: Writes a figure.
+        grouped: Whether to say whose figure it is: the group that ends the row's `x`.
+    """
+
+    title: str
+    rows: Mapping[Key, Row]
+    show: Format
+    grouped: bool = False
+
+    def text(self, key: Key) -> str:
+        """Return the cell of a system and a seed."""
+        row = self.rows.get(key)
+        shown = _figure(row, self.show)
+        return f"{group_of(row)}: {shown}" if row is not None and shown and self.grouped else shown
+
+    def mean(self, keys: Sequence[Key]) -> str:
+        """Return the mean over seeds."""
+        return _mean([self.rows.get(key) for key in keys], self.show)
 
 
 def percent(value: float) -> str:
@@ -54,17 +82,31 @@ def by_system(
         scale: Divides a numeric `x` first.
     """
     chosen = [row for row in rows if row.measure == measure]
-    columns = _columns(chosen)
-    titles = [heading(float(x) / scale) if heading and x else x or measure for x in columns]
+    columns = [
+        Column(
+            title=heading(float(x) / scale) if heading and x else x or measure,
+            rows={(row.system, row.seed): row for row in chosen if row.x == x},
+            show=show,
+        )
+        for x in _columns(chosen)
+    ]
+    return by_column(columns, cells=cells) if columns else "No figures yet."
+
+
+def by_column(columns: Sequence[Column], *, cells: Sequence[Key]) -> str:
+    """Return a table with a line for each system and seed, and one for the mean of a system with several."""
     body = []
     for system in dict.fromkeys(system for system, _ in cells):
-        seeds = [seed for name, seed in cells if name == system]
-        found = {(r.seed, r.x): r for r in chosen if r.system == system}
-        for seed in seeds:
-            body.append([f"{system} s{seed}", *(_figure(found.get((seed, x)), show) for x in columns)])
-        if len(seeds) > 1:
-            body.append([f"**{system} {MEAN}**", *(_mean([found.get((s, x)) for s in seeds], show) for x in columns)])
-    return markdown(["system", *titles], body) if columns else "No figures yet."
+        own = [cell for cell in cells if cell[0] == system]
+        body += [[f"{system} s{seed}", *(column.text((system, seed)) for column in columns)] for _, seed in own]
+        if len(own) > 1:
+            body.append([f"**{system} {MEAN}**", *(column.mean(own) for column in columns)])
+    return markdown(["system", *(column.title for column in columns)], body)
+
+
+def group_of(row: Row) -> str:
+    """Return the class or the difficulty that a row's `x` ends with, after a tolerated drop and a colon."""
+    return row.x.partition(":")[2]
 
 
 def by_measure(

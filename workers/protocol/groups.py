@@ -16,6 +16,7 @@ from scipy.stats import rankdata
 
 from nas_service.errors import InvalidRequestError
 from workers.protocol.answers import Answers
+from workers.protocol.bootstrap import Interval, Resamples
 from workers.protocol.outcomes import Floats, Mask
 from workers.protocol.record import Record
 
@@ -58,6 +59,19 @@ class GroupTable(Record):
         return all(a <= b for a, b in pairwise(rates))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorstGroup(Record):
+    """The group of the largest drop against the reference.
+
+    Attributes:
+        group: Its name.
+        drop_points: Percentage points; the interval is of the largest drop, whichever group's that is on a resample.
+    """
+
+    group: str
+    drop_points: Interval
+
+
 def group_table(
     answers: Answers, *, groups: NDArray[np.integer], names: tuple[str, ...], reference_correct: Mask | None = None
 ) -> GroupTable:
@@ -95,6 +109,26 @@ def group_table(
                 )
             )
     return GroupTable(rows=tuple(rows))
+
+
+def worst_group(
+    answers: Answers,
+    *,
+    groups: NDArray[np.integer],
+    names: tuple[str, ...],
+    resamples: Resamples,
+    reference_correct: Mask | None = None,
+) -> WorstGroup:
+    """Return the group of the largest drop; arguments and errors are those of `group_table`."""
+    table = group_table(answers, groups=groups, names=names, reference_correct=reference_correct)
+    reference = answers.correct[-1] if reference_correct is None else reference_correct
+    inside = groups == np.arange(len(names))[:, None]  # (K, N)
+    lost = resamples.means(inside * (reference.astype(float) - answers.right))
+    sizes = resamples.means(inside)
+    # A group that a resample leaves empty is not its worst.
+    drops = np.divide(100 * lost, sizes, out=np.full_like(lost, -np.inf), where=sizes > 0)
+    worst = table.worst
+    return WorstGroup(group=worst.group, drop_points=Interval.of(worst.drop_points, drops.max(axis=0)))
 
 
 def cross_entropy(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> Floats:

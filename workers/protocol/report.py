@@ -13,7 +13,7 @@ from workers.protocol.area import absolute_area, normalised_area_interval, norma
 from workers.protocol.bootstrap import Interval, Resamples
 from workers.protocol.choices import FrozenChoices
 from workers.protocol.envelope import StaticEnvelope
-from workers.protocol.groups import GroupTable, cross_entropy, difficulty_groups, group_table
+from workers.protocol.groups import GroupTable, WorstGroup, cross_entropy, difficulty_groups, group_table, worst_group
 from workers.protocol.oracle import Oracle
 from workers.protocol.outcomes import CachedOutputs, Floats, Mask
 from workers.protocol.quality import RouterQuality, expected_calibration_error
@@ -53,6 +53,7 @@ class IsoBehaviour(Record):
     drop_points: float
     thinking: Thinking
     by_class: GroupTable
+    worst_class: WorstGroup
     by_difficulty: GroupTable | None
 
 
@@ -143,6 +144,7 @@ def judge(
                 Answers.of_pair(test, choice.threshold, costs=costs),
                 outputs.labels,
                 comparison,
+                resamples,
             )
             for choice in choices.iso
             if choice.threshold is not None
@@ -159,7 +161,7 @@ def _calibration(outputs: CachedOutputs, temperature: float) -> tuple[float, flo
 
 
 def behaviour_of(
-    drop_points: float, answers: Answers, labels: NDArray[np.integer], against: Comparison
+    drop_points: float, answers: Answers, labels: NDArray[np.integer], against: Comparison, resamples: Resamples
 ) -> IsoBehaviour:
     """Return how a system behaves on test where it was allowed to lose `drop_points` on calibration."""
     third, reference = against.third_logits, against.reference_correct
@@ -171,5 +173,8 @@ def behaviour_of(
         drop_points=drop_points,
         thinking=Thinking.of(answers),
         by_class=group_table(answers, groups=labels, names=against.classes, reference_correct=reference),
+        worst_class=worst_group(
+            answers, groups=labels, names=against.classes, resamples=resamples, reference_correct=reference
+        ),
         by_difficulty=by_difficulty,
     )

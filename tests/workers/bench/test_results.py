@@ -153,3 +153,14 @@ def test_a_net_of_three_exits_is_judged_by_class_difficulty_and_shift(bench):
     assert {f"1:{name}" for name in CLASSES} <= {r.x for r in rows if r.measure == "class_accuracy"}
     assert "1:hardest" in {r.x for r in rows if r.measure == "difficulty_rate"}
     assert {"clean", "fog-5", "prior_0.1-0"} <= {r.x for r in rows if r.measure == "shift_accuracy"}
+
+
+@pytest.mark.parametrize("system", ["ours", "branchy2"])
+def test_the_worst_class_is_that_of_the_largest_drop_against_the_static_big(bench, system):
+    own = [r for r in bench[1] if (r.system, r.seed) == (system, "0")]
+    drops = {r.x: r.value for r in own if r.measure == "class_drop_points" and r.x.startswith("0.5:")}
+    [worst] = [r for r in own if r.measure == "worst_class_drop_points" and r.x.startswith("0.5:")]
+    assert (worst.x, worst.value) == (max(drops, key=drops.get), pytest.approx(max(drops.values())))
+    assert worst.ci_low < worst.ci_high
+    table = (bench[0] / "tables.md").read_text().split("## Worst class")[1].split("##")[0]
+    assert f"{worst.x.partition(':')[2]}: {worst.value:+.2f} [" in table

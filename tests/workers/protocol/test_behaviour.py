@@ -6,7 +6,8 @@ import pytest
 from nas_service.errors import InvalidRequestError
 from tests.workers.protocol.systems import COSTS, latent, outcomes
 from workers.protocol.answers import Answers
-from workers.protocol.groups import cross_entropy, difficulty_groups, group_table
+from workers.protocol.bootstrap import Resamples
+from workers.protocol.groups import cross_entropy, difficulty_groups, group_table, worst_group
 from workers.protocol.shift import ShiftRow, shift_table, skewed_indices
 from workers.protocol.thinking import Thinking
 
@@ -46,6 +47,21 @@ def test_the_worst_class_is_judged_against_the_reference_that_is_given():
     reference = np.array([0, 0, 0, 0, 1, 1, 1, 1], dtype=bool)
     table = group_table(at(EIGHT, 3.5), groups=np.arange(8) // 4, names=("cat", "dog"), reference_correct=reference)
     assert (table.worst.group, table.worst.drop_points) == ("dog", 50.0)
+
+
+def test_the_largest_drop_has_the_interval_of_the_largest_drop_on_every_resample():
+    reference = np.array([0, 0, 0, 0, 1, 1, 1, 1], dtype=bool)
+    counts = np.array([[1] * 8, [4, 0, 4, 0, 0, 0, 0, 0], [0, 4, 0, 4, 0, 0, 0, 0]], dtype=np.float32)
+    found = worst_group(
+        at(EIGHT, 3.5),
+        groups=np.arange(8) // 4,
+        names=("cat", "dog"),
+        resamples=Resamples(counts=counts),
+        reference_correct=reference,
+    )
+    # Of cats the escalated answers are right, wrong, wrong, right: -50 of all four, and no dog on the last resamples.
+    assert (found.group, found.drop_points.estimate) == ("dog", 50.0)
+    assert (found.drop_points.low, found.drop_points.high) == pytest.approx((-50.0, 45.0), abs=1e-3)
 
 
 def test_groups_sum_up_to_the_whole():
