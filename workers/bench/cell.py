@@ -92,7 +92,13 @@ class Cell:
         return outputs
 
     def choices(self, held_out: dict[str, SystemOutputs]) -> SystemChoices:
-        """Return all choices, frozen on disk."""
+        """Return all choices, frozen on disk; once the test split was opened for them they are what they were.
+
+        So a cell that an earlier version froze is finished with the choices of that version.
+        """
+        recorded = self.folder.read_json("choices.json")
+        if recorded and self.folder.read_json("openings.json"):
+            return SystemChoices.from_dict(recorded)
         choices = freeze_system(
             str(self.folder.cell), held_out, costs=self.system.costs(), budgets=self.workload.budgets
         )

@@ -19,6 +19,7 @@ from nas_service.errors import InvalidRequestError
 from workers.bench.exit_choices import ONE_SIDED, ExitChoices, freeze_exits
 from workers.bench.scoring import RANDOM, LearnedWeights, learn, scores_of
 from workers.bench.system import ExitCosts, SystemOutputs
+from workers.bench.variants import freeze_by_class
 from workers.protocol.area import normalised_area
 from workers.protocol.choices import FrozenChoices, freeze
 from workers.protocol.outcomes import CachedOutputs, PathCosts
@@ -29,7 +30,9 @@ from workers.routing.features import TOP
 from workers.routing.temperature import fit_temperature
 
 CALIBRATION_SEED, TEST_SEED = 0, 1  # of the random router's scores
-VERSION = 1
+VERSION = 2
+READABLE = (1, VERSION)
+SINCE_2 = ("by_class",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,6 +49,7 @@ class SystemChoices(Record):
         exits: Of a net with more than two exits: its choices under each router.
         validation_areas: nAUC of each router on validation; None where all routers are equal.
         router: The one of the largest nAUC there; None of a static net.
+        by_class: Of a pair, under that router: its choices with a threshold for each class that the little predicts.
         version: Of this format.
     """
 
@@ -58,7 +62,13 @@ class SystemChoices(Record):
     exits: tuple[ExitChoices, ...] = ()
     validation_areas: Mapping[str, float | None]
     router: str | None
+    by_class: FrozenChoices | None = None
     version: int = VERSION
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON-able values; format 1 lacks what it did not know, so that its digest holds."""
+        values = Record.to_dict(self)
+        return values if self.version > 1 else {name: v for name, v in values.items() if name not in SINCE_2}
 
     @property
     def sha256(self) -> str:
@@ -68,19 +78,22 @@ class SystemChoices(Record):
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SystemChoices:
         """Return the choices that `to_dict` wrote; InvalidRequestError for another format."""
-        if values.get("version") != VERSION:
+        if values.get("version") not in READABLE:
             raise InvalidRequestError(
-                f"choices of format {values.get('version')!r} but this code reads {VERSION}; use the code they are of"
+                f"choices of format {values.get('version')!r} but this code reads {' and '.join(map(str, READABLE))}; "
+                "use the code they are of"
             )
-        learned = values["learned"]
+        learned, by_class = values["learned"], values.get("by_class")
         return cls(
             **{
-                name: values[name] for name in ("system", "reference_macs", "temperature", "validation_areas", "router")
+                name: values[name]
+                for name in ("system", "reference_macs", "temperature", "validation_areas", "router", "version")
             },
             macs=tuple(values["macs"]),
             routers=tuple(FrozenChoices.from_dict(v) for v in values["routers"]),
             learned=None if learned is None else LearnedWeights.from_dict(learned),
             exits=tuple(ExitChoices.from_dict(v) for v in values["exits"]),
+            by_class=None if by_class is None else FrozenChoices.from_dict(by_class),
         )
 
     def test_scores(self, router: str, test: CachedOutputs) -> NDArray[np.floating]:
@@ -158,10 +171,11 @@ def _freeze_pair(
     calibration, validation = pair_outputs(held_out["calibration"]), pair_outputs(held_out["validation"])
     found = learn(calibration)
     learned = None if found is None else found[0]
-    frozen, areas = [], {}
+    frozen, areas, scored = [], {}, {}
     for router in (*SCORES, *([LEARNED] if found else []), RANDOM):
         fixed = {"temperature": shared["temperature"], "learned": learned, "seed": CALIBRATION_SEED}
         scores = found[1] if found and router == LEARNED else scores_of(router, calibration, **fixed)
+        scored[router] = scores
         paths, n = path_costs(costs, router=router), len(scores)
         choices = freeze(
             shared["system"],
@@ -175,7 +189,16 @@ def _freeze_pair(
         frozen.append(replace(choices, budgets=tuple(named)))
         if router != RANDOM:
             areas[router] = normalised_area(validation.outcomes(scores_of(router, validation, **fixed)))
-    return SystemChoices(**shared, routers=tuple(frozen), learned=learned, validation_areas=areas, router=_best(areas))
+    best = _best(areas)
+    single = next(choices for choices in frozen if choices.router == best)
+    return SystemChoices(
+        **shared,
+        routers=tuple(frozen),
+        learned=learned,
+        validation_areas=areas,
+        router=best,
+        by_class=freeze_by_class(single, calibration, scored[best]),
+    )
 
 
 def _best(areas: Mapping[str, float | None]) -> str:

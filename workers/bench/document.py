@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from workers.bench.group_tables import groups, worst_classes
+from workers.bench.group_tables import class_thresholds, groups, worst_classes
 from workers.bench.rows import Row
 from workers.bench.tables import Key, by_measure, by_system, markdown, percent, plain, signed
 
@@ -33,7 +33,7 @@ def document(
     routed = [r for r in rows if r.split == "test" and r.router in ("", chosen.get((r.system, r.seed), ""))]
     pairs = [cell for cell in cells if cell in chosen or cell not in finished]
     parts = [f"# {title}", *notes, gaps]
-    for heading, text, table in _sections(rows, routed, cells=cells, pairs=pairs):
+    for heading, text, table in _sections(rows, routed, cells=cells, pairs=pairs, chosen=chosen):
         parts += [f"## {heading}", text, table]
     return "\n\n".join(parts) + "\n"
 
@@ -48,7 +48,7 @@ def _shown(cells: Sequence[Key], finished: set[Key]) -> list[Key]:
 
 
 def _sections(
-    rows: Sequence[Row], routed: Sequence[Row], *, cells: Sequence[Key], pairs: Sequence[Key]
+    rows: Sequence[Row], routed: Sequence[Row], *, cells: Sequence[Key], pairs: Sequence[Key], chosen: Mapping[Key, str]
 ) -> Iterator[tuple[str, str, str]]:
     """Yield heading, explanation and table of every section."""
     macs = {"cells": pairs, "heading": lambda x: f"≤ {x:.3g} M", "scale": MILLION}
@@ -80,14 +80,14 @@ def _sections(
         "Percentage points above the concave envelope of all static nets at equal average MACs.",
         by_system(routed, "gain_points", show=signed, **macs),  # type: ignore[arg-type]
     )
-    yield from _routing_sections(rows, routed, pairs=pairs)
+    yield from _routing_sections(rows, routed, pairs=pairs, chosen=chosen)
     yield "Shift, thresholds frozen", SHIFT, _shifts(rows, pairs)
     yield "Ours against independent cascades", VERSUS, _versus(rows)
     yield "Budget", "What training cost; CPU hours are of one thread of the machine named above.", _budget(rows, cells)
 
 
 def _routing_sections(
-    rows: Sequence[Row], routed: Sequence[Row], *, pairs: Sequence[Key]
+    rows: Sequence[Row], routed: Sequence[Row], *, pairs: Sequence[Key], chosen: Mapping[Key, str]
 ) -> Iterator[tuple[str, str, str]]:
     """Yield what is said of routers: how they rank, what they cost, whom they send on."""
     drops: dict[str, Any] = {"cells": pairs, "heading": lambda x: f"δ = {x:g}"}
@@ -115,6 +115,7 @@ def _routing_sections(
         yield meaning[0], meaning[1], by_system(routed, f"{name}_thinking", **drops)
     yield "By class", "At δ = 0.5: accuracy, % (share beyond the first exit, %).", groups(routed, "class", cells=pairs)
     yield "Worst class", WORST, worst_classes(routed, cells=pairs)
+    yield "One threshold or one for each class", BY_CLASS, class_thresholds(rows, routers=chosen, cells=pairs)
     yield (
         "By difficulty",
         "Fifths of the test images by the loss of a third net, at δ = 0.5: accuracy, % (share beyond "
@@ -132,6 +133,11 @@ WORST = (
     "The class that loses most against the static big, and how many percentage points, at the thresholds for δ. "
     "Intervals are of the largest drop, whichever class that is on a resample, so they lie high. Without a finished "
     "static big, the system's own escalation stands in."
+)
+BY_CLASS = (
+    "At δ = 0.5, under the same router: one threshold for all images, and one for each class that the little predicts, "
+    "both the cheapest that lose at most δ points on calibration. Of pairs alone; empty where the choices were frozen "
+    "before there were thresholds by class."
 )
 SHIFT = (
     "At the threshold for δ = 0.5, chosen on clean calibration images. `extra drop`: points lost to the static big "

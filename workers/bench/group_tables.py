@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from workers.bench.rows import Row
-from workers.bench.tables import Column, Key, by_column, group_of, markdown, signed
+from workers.bench.rows import Row, x_text
+from workers.bench.tables import Column, Format, Key, by_column, group_of, markdown, percent, signed
+from workers.bench.variants import DROP_POINTS
+from workers.routing.choice import CLASS_SUFFIX
 
-AT = "0.5"  # the tolerated drop, in points, as `x` begins
+KINDS = ("one", "by class")
+COMPARED: dict[str, tuple[str, Format]] = {
+    "saving": ("saving, %", percent),
+    "accuracy_at_drop": ("accuracy, %", percent),
+    "worst_class_drop_points": ("worst class's drop", signed),
+}
+
+AT = x_text(DROP_POINTS)  # of the tables without a column for every tolerated drop
 
 
 def groups(rows: Sequence[Row], kind: str, *, cells: Sequence[Key]) -> str:
@@ -38,3 +47,31 @@ def worst_classes(rows: Sequence[Row], *, cells: Sequence[Key]) -> str:
         for drop in drops
     ]
     return by_column(columns, cells=cells) if columns else "No figures yet."
+
+
+def class_thresholds(rows: Sequence[Row], *, routers: Mapping[Key, str], cells: Sequence[Key]) -> str:
+    """Return what one threshold saves and loses beside thresholds by class.
+
+    Args:
+        rows: Under all routers.
+        routers: The chosen one of each system and seed.
+        cells: Every system and seed to show.
+    """
+    at = [row for row in rows if row.x.partition(":")[0] == AT]
+
+    def found(measure: str, suffix: str) -> dict[Key, Row]:
+        wanted = {(*key, router + suffix) for key, router in routers.items()}
+        own = [row for row in at if row.measure == measure and (row.system, row.seed, row.router) in wanted]
+        return {(row.system, row.seed): row for row in own}
+
+    columns = [
+        Column(
+            title=f"{title}: {kind}",
+            rows=found(measure, suffix),
+            show=show,
+            grouped=measure == "worst_class_drop_points",
+        )
+        for measure, (title, show) in COMPARED.items()
+        for kind, suffix in zip(KINDS, ("", CLASS_SUFFIX), strict=True)
+    ]
+    return by_column(columns, cells=cells)

@@ -12,14 +12,17 @@ from workers.bench.finished import Field, FinishedCell, labels_of
 from workers.bench.rows import Row, RowMaker, behaviour_rows
 from workers.bench.scoring import INFORMED, informed_scores
 from workers.bench.shift_rows import shift_rows
+from workers.bench.variants import DROP_POINTS
 from workers.bench.versus import versus_rows
+from workers.protocol.answers import Answers
 from workers.protocol.area import normalised_area_interval
 from workers.protocol.bootstrap import RESAMPLES, Resamples
 from workers.protocol.choices import FrozenChoices
-from workers.protocol.outcomes import Outcomes
-from workers.protocol.report import SystemReport, judge
-from workers.protocol.saving import BUDGET_TOLERANCE, iso_saving
+from workers.protocol.outcomes import CachedOutputs, Outcomes, PathCosts
+from workers.protocol.report import Comparison, SystemReport, behaviour_of, judge
+from workers.protocol.saving import BUDGET_TOLERANCE, IsoSaving, iso_saving
 from workers.protocol.sealed import SealedTest
+from workers.routing.choice import CLASS_SUFFIX
 
 RATES = (0.1, 0.2, 0.3, 0.5, 0.7)
 COSTS = (
@@ -82,9 +85,28 @@ def _pair_rows(cell: FinishedCell, field: Field, resamples: Resamples) -> Iterat
         yield from _budget_rows(make, frozen, test, report, resamples)
         if frozen.router == cell.choices.router:
             yield from _chosen_rows(make, report)
-            yield from _saving_rows(make, report, test, resamples)
+            for saving in report.savings:
+                yield from _saving_rows(make, saving, test, frozen.costs, resamples)
             for behaviour in report.behaviour:
                 yield from behaviour_rows(make, behaviour)
+    yield from _by_class_rows(cell, outputs, comparison, resamples)
+
+
+def _by_class_rows(
+    cell: FinishedCell, outputs: CachedOutputs, comparison: Comparison, resamples: Resamples
+) -> Iterator[Row]:
+    """Yield what class thresholds save and lose on test; nothing where none were frozen."""
+    frozen = cell.choices.by_class
+    if frozen is None:
+        return
+    test = outputs.outcomes(frozen.shifted(cell.choices.test_scores(frozen.router, outputs), outputs.predicted))
+    make, choice = cell.maker.on(router=frozen.router + CLASS_SUFFIX), frozen.iso_at(DROP_POINTS)
+    reference = comparison.reference_correct
+    saving = iso_saving(choice, test, costs=frozen.costs, resamples=resamples, reference_correct=reference)
+    yield from _saving_rows(make, saving, test, frozen.costs, resamples)
+    if choice.threshold is not None:
+        answers = Answers.of_pair(test, choice.threshold, costs=frozen.costs)
+        yield from behaviour_rows(make, behaviour_of(DROP_POINTS, answers, outputs.labels, comparison, resamples))
 
 
 def _router_rows(make: RowMaker, report: SystemReport) -> Iterator[Row]:
@@ -112,16 +134,17 @@ def _budget_rows(
         yield make.row("gain_points", gain.gain_points if gain.within_budget else None, x=gain.choice.budget)
 
 
-def _saving_rows(make: RowMaker, report: SystemReport, test: Outcomes, resamples: Resamples) -> Iterator[Row]:
+def _saving_rows(
+    make: RowMaker, saving: IsoSaving, test: Outcomes, costs: PathCosts, resamples: Resamples
+) -> Iterator[Row]:
     """Yield S(d); the drop on test against the system's own escalation and, where there is one, the static big."""
-    for saving in report.savings:
-        drop = saving.choice.drop_points
-        own = iso_saving(saving.choice, test, costs=report.choices.costs, resamples=resamples)
-        yield make.row("saving", saving.saving, x=drop)
-        yield make.row("accuracy_at_drop", saving.accuracy, x=drop)
-        yield make.row("rate_at_drop", saving.rate, x=drop)
-        yield make.row("drop_own_points", own.drop_points, x=drop)
-        yield make.row("drop_static_points", saving.drop_points, x=drop)
+    drop = saving.choice.drop_points
+    own = iso_saving(saving.choice, test, costs=costs, resamples=resamples)
+    yield make.row("saving", saving.saving, x=drop)
+    yield make.row("accuracy_at_drop", saving.accuracy, x=drop)
+    yield make.row("rate_at_drop", saving.rate, x=drop)
+    yield make.row("drop_own_points", own.drop_points, x=drop)
+    yield make.row("drop_static_points", saving.drop_points, x=drop)
 
 
 def _chosen_rows(make: RowMaker, report: SystemReport) -> Iterator[Row]:

@@ -10,12 +10,12 @@ from workers.bench.choices import pair_outputs
 from workers.bench.finished import BIG, Field, FinishedCell
 from workers.bench.rows import Row, RowMaker, x_text
 from workers.bench.system import SystemOutputs
+from workers.bench.variants import DROP_POINTS
 from workers.data.prior import skewed
 from workers.protocol.answers import Answers
 from workers.protocol.outcomes import Mask
 from workers.protocol.shift import ShiftRow, shift_table
 
-DROP_POINTS = 0.5  # the tolerated loss whose thresholds are held
 ALPHAS = (0.1, 0.5)
 SKEWS = 10  # draws of the prior
 CLEAN = "clean"
@@ -54,7 +54,7 @@ def _held(cell: FinishedCell) -> Held | None:
 
 def _held_pair(cell: FinishedCell) -> Held | None:
     choices = cell.choices.frozen(str(cell.choices.router))
-    threshold = next(c.threshold for c in choices.iso if c.drop_points == DROP_POINTS)
+    threshold = choices.iso_at(DROP_POINTS).threshold
     if threshold is None:
         return None
 

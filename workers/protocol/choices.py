@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nas_service.curve import Curve
 from nas_service.errors import InvalidRequestError
@@ -89,6 +90,19 @@ class FrozenChoices(Record):
         """Digest of every choice: two systems with the same digest route alike."""
         text = json.dumps(self.to_dict(), sort_keys=True, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def iso_at(self, drop_points: float) -> IsoChoice:
+        """Return the choice for a tolerated drop of `DROPS_POINTS`."""
+        return next(choice for choice in self.iso if choice.drop_points == drop_points)
+
+    def shifted(self, scores: NDArray[np.floating], predicted: NDArray[np.integer]) -> NDArray[np.floating]:
+        """Return (N,) the scores that the thresholds are for: less the threshold of the class that the little predicts.
+
+        Where there is one for all classes they are as they were.
+        """
+        if self.class_thresholds is None:
+            return scores
+        return np.asarray(scores.astype(np.float64) - np.array(self.class_thresholds)[predicted])
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> FrozenChoices:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from workers.bench.choices import freeze_system
+from workers.bench.choices import SINCE_2, freeze_system
 from workers.bench.folder import CellFolder, CellId
 from workers.bench.system import ExitCosts, SystemOutputs
 
@@ -46,6 +48,15 @@ def finished_cell(
     folder.write_outputs("shift.npz", parts)
     folder.write_json("record.json", record(system, seed, costs))
     return folder
+
+
+def as_of_format_1(folder: CellFolder) -> None:
+    """Rewrite a cell's choices as the version before wrote them, and that its test split was opened for those."""
+    values = {name: v for name, v in folder.read_json("choices.json").items() if name not in SINCE_2} | {"version": 1}
+    folder.write_json("choices.json", values)
+    text = json.dumps(values, sort_keys=True, allow_nan=False)  # what the version before took the digest of
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    folder.write_json("openings.json", [{"system": values["system"], "choices_sha256": digest}])
 
 
 def record(system: str, seed: int, costs: ExitCosts) -> dict[str, Any]:

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from nas_service.errors import ConflictError
+from tests.workers.bench.made import as_of_format_1
 from workers.bench.cell import Cell
 from workers.bench.config import BenchConfig
+from workers.bench.finished import read_finished
 from workers.bench.folder import CellFolder, CellId
 from workers.bench.outputs import part_of
 from workers.bench.system import ExitCosts, SystemOutputs
@@ -76,6 +78,7 @@ def test_no_threshold_temperature_or_choice_sees_a_test_image(tmp_path, workload
     clean, poison = (files[name].read_json("choices.json") for name in runs)
     tests = [files[name].read_outputs("test.npz")["test"] for name in runs]
     assert clean == poison
+    assert clean["by_class"]["class_thresholds"]
     assert not np.array_equal(tests[0].logits, tests[1].logits)
 
 
@@ -85,6 +88,18 @@ def test_until_the_choices_are_frozen_the_test_part_is_blank_and_then_it_is_read
     before, test, _shifted = system.seen[:2], system.seen[2], system.seen[3:]
     assert before == [("validation", 0.0), ("calibration", 0.0)]
     assert test == ("test", pytest.approx(float(workload.dataset.test_images.float().mean())))
+
+
+def test_a_cell_that_an_earlier_version_froze_and_opened_is_finished_with_those_choices(tmp_path, workload):
+    work = cell(tmp_path, workload, Telltale())
+    work.run(lambda text: None)
+    as_of_format_1(work.folder)
+    before = work.folder.read_json("choices.json")
+    for name in ("test.npz", "shift.npz", "record.json"):
+        (work.folder.path / name).unlink()
+    cell(tmp_path, workload, Telltale()).run(lambda text: None)
+    assert work.folder.read_json("choices.json") == before
+    assert [c.choices.by_class for c in read_finished(tmp_path, [work.folder.cell])] == [None]
 
 
 def test_a_test_split_that_was_opened_for_other_choices_stays_shut(tmp_path, workload):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nas_service.errors import InvalidRequestError
-from tests.workers.bench.made import BUDGETS, outputs
+from tests.workers.bench.made import BUDGETS, as_of_format_1, finished_cell, outputs
 from workers.bench.choices import SystemChoices, cautious, freeze_system, path_costs
 from workers.bench.system import ExitCosts
 from workers.protocol.outcomes import PathCosts
@@ -52,6 +52,15 @@ def test_choices_depend_on_calibration_and_validation_alone_whatever_else_is_giv
     assert len(digests) == 1
 
 
+def test_choices_of_the_format_before_keep_their_digest_and_lack_what_it_did_not_know(tmp_path):
+    folder = finished_cell(tmp_path, "ours", accuracies=(0.7, 0.9), macs=(1e6, 3e6))
+    as_of_format_1(folder)
+    [opening] = folder.read_json("openings.json")
+    choices = SystemChoices.from_dict(folder.read_json("choices.json"))
+    assert choices.sha256 == opening["choices_sha256"]
+    assert choices.by_class is None
+
+
 def test_other_calibration_outputs_give_other_choices():
     given = held_out(0.7, 0.9)
     other = {**given, "calibration": outputs(240, accuracies=(0.7, 0.9), seed=6)}
@@ -87,7 +96,7 @@ def test_costs_of_another_number_of_exits_are_refused():
 
 def test_choices_of_another_format_are_refused():
     choices = freeze_system("x-s0", held_out(0.8), costs=ExitCosts(macs=(2e6,), params=1), budgets=())
-    with pytest.raises(InvalidRequestError, match="choices of format 9 but this code reads 1"):
+    with pytest.raises(InvalidRequestError, match="choices of format 9 but this code reads 1 and 2; use"):
         SystemChoices.from_dict(replace(choices, version=9).to_dict())
 
 

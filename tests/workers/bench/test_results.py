@@ -5,7 +5,7 @@ import json
 import pytest
 
 from nas_service.errors import ConflictError
-from tests.workers.bench.made import BUDGETS, finished_cell
+from tests.workers.bench.made import BUDGETS, as_of_format_1, finished_cell
 from workers.bench.config import BenchConfig
 from workers.bench.finished import Field, read_finished
 from workers.bench.folder import CellId
@@ -157,10 +157,32 @@ def test_a_net_of_three_exits_is_judged_by_class_difficulty_and_shift(bench):
 
 @pytest.mark.parametrize("system", ["ours", "branchy2"])
 def test_the_worst_class_is_that_of_the_largest_drop_against_the_static_big(bench, system):
-    own = [r for r in bench[1] if (r.system, r.seed) == (system, "0")]
+    own = [r for r in bench[1] if (r.system, r.seed) == (system, "0") and not r.router.endswith("-by-class")]
     drops = {r.x: r.value for r in own if r.measure == "class_drop_points" and r.x.startswith("0.5:")}
     [worst] = [r for r in own if r.measure == "worst_class_drop_points" and r.x.startswith("0.5:")]
     assert (worst.x, worst.value) == (max(drops, key=drops.get), pytest.approx(max(drops.values())))
     assert worst.ci_low < worst.ci_high
     table = (bench[0] / "tables.md").read_text().split("## Worst class")[1].split("##")[0]
     assert f"{worst.x.partition(':')[2]}: {worst.value:+.2f} [" in table
+
+
+def threshold_table(root):
+    text = (root / "tables.md").read_text().split("## One threshold or one for each class")[1].split("##")[0]
+    return [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ours s")
+    ]
+
+
+def test_thresholds_by_class_stand_beside_the_single_one(bench):
+    rows, [line, _] = bench[1], threshold_table(bench[0])
+    assert all(line)
+    router = figure(rows, "ours", "saving", x="0.5").router
+    both = [figure(rows, "ours", "accuracy_at_drop", x="0.5", router=r).value for r in (router, f"{router}-by-class")]
+    assert line[3:5] == [f"{100 * value:.2f}" for value in both]
+
+
+def test_where_choices_were_frozen_before_there_were_thresholds_by_class_their_cells_are_empty(tmp_path):
+    as_of_format_1(finished_cell(tmp_path, "ours", accuracies=(0.75, 0.95), macs=(1e6, 3e6)))
+    write_results(tmp_path, CONFIG, classes=CLASSES, resamples=10)
+    [line] = threshold_table(tmp_path)
+    assert [bool(cell) for cell in line[1:]] == [True, False] * 3
