@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_service.errors import InvalidRequestError
-from workers.bench.exit_choices import ONE_SIDED, ExitChoices, freeze_exits
+from workers.bench.exit_choices import ONE_SIDED, ExitChoices, freeze_exits, freeze_router
 from workers.bench.scoring import RANDOM, LearnedWeights, learn, scores_of
 from workers.bench.system import ExitCosts, SystemOutputs
-from workers.bench.variants import freeze_by_class
+from workers.bench.variants import easy_half, freeze_by_class, freeze_on_easy
 from workers.protocol.area import normalised_area
 from workers.protocol.choices import FrozenChoices, freeze
 from workers.protocol.outcomes import CachedOutputs, PathCosts
@@ -32,7 +32,7 @@ from workers.routing.temperature import fit_temperature
 CALIBRATION_SEED, TEST_SEED = 0, 1  # of the random router's scores
 VERSION = 2
 READABLE = (1, VERSION)
-SINCE_2 = ("by_class",)
+SINCE_2 = ("by_class", "on_easy")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,6 +50,7 @@ class SystemChoices(Record):
         validation_areas: nAUC of each router on validation; None where all routers are equal.
         router: The one of the largest nAUC there; None of a static net.
         by_class: Of a pair, under that router: its choices with a threshold for each class that the little predicts.
+        on_easy: Under that router: the choices with thresholds from the easy half of calibration; None of a static net.
         version: Of this format.
     """
 
@@ -63,6 +64,7 @@ class SystemChoices(Record):
     validation_areas: Mapping[str, float | None]
     router: str | None
     by_class: FrozenChoices | None = None
+    on_easy: FrozenChoices | ExitChoices | None = None
     version: int = VERSION
 
     def to_dict(self) -> dict[str, Any]:
@@ -83,7 +85,8 @@ class SystemChoices(Record):
                 f"choices of format {values.get('version')!r} but this code reads {' and '.join(map(str, READABLE))}; "
                 "use the code they are of"
             )
-        learned, by_class = values["learned"], values.get("by_class")
+        learned, by_class, on_easy = values["learned"], values.get("by_class"), values.get("on_easy")
+        kind = FrozenChoices if values["routers"] else ExitChoices
         return cls(
             **{
                 name: values[name]
@@ -94,6 +97,7 @@ class SystemChoices(Record):
             learned=None if learned is None else LearnedWeights.from_dict(learned),
             exits=tuple(ExitChoices.from_dict(v) for v in values["exits"]),
             by_class=None if by_class is None else FrozenChoices.from_dict(by_class),
+            on_easy=None if on_easy is None else kind.from_dict(on_easy),
         )
 
     def test_scores(self, router: str, test: CachedOutputs) -> NDArray[np.floating]:
@@ -103,6 +107,11 @@ class SystemChoices(Record):
     def frozen(self, router: str) -> FrozenChoices:
         """Return a pair's choices under a router."""
         return next(choices for choices in self.routers if choices.router == router)
+
+    @property
+    def chosen(self) -> FrozenChoices | ExitChoices | None:
+        """The choices under the chosen router; None of a static net."""
+        return next((choices for choices in (*self.routers, *self.exits) if choices.router == self.router), None)
 
 
 def freeze_system(
@@ -131,9 +140,7 @@ def freeze_system(
     if exits == 1:
         return SystemChoices(**shared, validation_areas={}, router=None)
     if exits > 2:
-        multi = freeze_exits(calibration, held_out["validation"], costs=costs, budgets=budgets)
-        areas = {choices.router: choices.validation_area for choices in multi}
-        return SystemChoices(**shared, exits=multi, validation_areas=areas, router=_best(areas))
+        return _freeze_exits(shared, held_out, costs=costs, budgets=budgets)
     return _freeze_pair(shared, held_out, costs=costs, budgets=budgets)
 
 
@@ -163,6 +170,17 @@ def cautious(budget: float, *, costs: PathCosts, n: int) -> float:
     rate = min(max((budget - costs.least) / costs.tail, 0.0), 1.0)
     spread = costs.tail * math.sqrt(2 * rate * (1 - rate) / n)
     return min(budget, budget * (1 + BUDGET_TOLERANCE) - ONE_SIDED * spread)
+
+
+def _freeze_exits(
+    shared: dict[str, Any], held_out: Mapping[str, SystemOutputs], *, costs: ExitCosts, budgets: Sequence[float]
+) -> SystemChoices:
+    multi = freeze_exits(held_out, costs=costs, budgets=budgets)
+    areas: dict[str, float | None] = {choices.router: choices.validation_area for choices in multi}
+    calibration, best = held_out["calibration"], _best(areas)
+    easy = calibration.part(easy_half(calibration.logits[-1], calibration.labels))
+    on_easy = freeze_router(best, {**held_out, "calibration": easy}, costs=costs, budgets=())
+    return SystemChoices(**shared, exits=multi, validation_areas=areas, router=best, on_easy=on_easy)
 
 
 def _freeze_pair(
@@ -198,6 +216,7 @@ def _freeze_pair(
         validation_areas=areas,
         router=best,
         by_class=freeze_by_class(single, calibration, scored[best]),
+        on_easy=freeze_on_easy(single, calibration, scored[best]),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from workers.bench.group_tables import class_thresholds, groups, worst_classes
+from workers.bench.group_tables import class_thresholds, groups, hard_half, worst_classes
 from workers.bench.rows import Row
 from workers.bench.tables import Key, by_measure, by_system, markdown, percent, plain, signed
 
@@ -82,6 +82,7 @@ def _sections(
     )
     yield from _routing_sections(rows, routed, pairs=pairs, chosen=chosen)
     yield "Shift, thresholds frozen", SHIFT, _shifts(rows, pairs)
+    yield "Shift from easy to hard", EASY_TO_HARD, hard_half(rows, cells=pairs)
     yield "Ours against independent cascades", VERSUS, _versus(rows)
     yield "Budget", "What training cost; CPU hours are of one thread of the machine named above.", _budget(rows, cells)
 
@@ -143,6 +144,13 @@ SHIFT = (
     "At the threshold for δ = 0.5, chosen on clean calibration images. `extra drop`: points lost to the static big "
     "beyond those lost on clean images; `worse`: share of corruptions in which the system is less accurate than the "
     "static big. Without a finished static big, the system's own escalation stands in."
+)
+EASY_TO_HARD = (
+    "On the half of the test images that a third net finds hard (as in the table by difficulty), at δ = 0.5: under the "
+    "thresholds chosen on all calibration images, and under those chosen on the easy half of them, by the loss of the "
+    "system's own last exit. `drop`: points that the static big is more accurate on these images, so above 0 the "
+    "system is worse; without a finished static big, the system's own escalation stands in. Empty where the choices "
+    "were frozen before there were thresholds of the easy half."
 )
 VERSUS = (
     "Difference in hypervolume of the whole threshold sweep, as a share of the box, with a paired bootstrap over test "

@@ -78,28 +78,27 @@ def exit_outcomes(outputs: SystemOutputs, router: str) -> ExitOutcomes:
 
 
 def freeze_exits(
-    calibration: SystemOutputs, validation: SystemOutputs, *, costs: ExitCosts, budgets: Sequence[float]
+    held_out: Mapping[str, SystemOutputs], *, costs: ExitCosts, budgets: Sequence[float]
 ) -> tuple[ExitChoices, ...]:
-    """Return the choices under every router."""
-    macs = np.asarray(costs.macs)
-    found = []
-    for router in SCORES:
-        outcomes = exit_outcomes(calibration, router)
-        sweep = ExitSweep.freeze(outcomes)
-        applied = sweep.apply(outcomes, costs=macs)
-        best = float(outcomes.anytime()[-1])
-        found.append(
-            ExitChoices(
-                router=router,
-                sweep=sweep,
-                budgets=tuple(
-                    _for_budget(applied, budget, macs=macs, n=outcomes.scores.shape[1]) for budget in budgets
-                ),
-                iso=tuple(_for_drop(applied, drop, best=best) for drop in DROPS_POINTS),
-                validation_area=_area(sweep.apply(exit_outcomes(validation, router), costs=macs), macs),
-            )
-        )
-    return tuple(found)
+    """Return the choices under every router from outputs on `calibration` and `validation`."""
+    return tuple(freeze_router(router, held_out, costs=costs, budgets=budgets) for router in SCORES)
+
+
+def freeze_router(
+    router: str, held_out: Mapping[str, SystemOutputs], *, costs: ExitCosts, budgets: Sequence[float]
+) -> ExitChoices:
+    """Return the choices under one router."""
+    macs, outcomes = np.asarray(costs.macs), exit_outcomes(held_out["calibration"], router)
+    sweep = ExitSweep.freeze(outcomes)
+    applied = sweep.apply(outcomes, costs=macs)
+    best = float(outcomes.anytime()[-1])
+    return ExitChoices(
+        router=router,
+        sweep=sweep,
+        budgets=tuple(_for_budget(applied, budget, macs=macs, n=outcomes.scores.shape[1]) for budget in budgets),
+        iso=tuple(_for_drop(applied, drop, best=best) for drop in DROPS_POINTS),
+        validation_area=_area(sweep.apply(exit_outcomes(held_out["validation"], router), costs=macs), macs),
+    )
 
 
 def _for_budget(applied: AppliedExits, budget: float, *, macs: Floats, n: int) -> RatioChoice:

@@ -9,6 +9,12 @@ from workers.bench.tables import Column, Format, Key, by_column, group_of, markd
 from workers.bench.variants import DROP_POINTS
 from workers.routing.choice import CLASS_SUFFIX
 
+HALVES = {"hard": "thresholds of all", "easy_to_hard": "of the easy half"}
+HELD: dict[str, tuple[str, Format]] = {
+    "shift_drop_points": ("drop", signed),
+    "shift_rate": ("rate, %", percent),
+    "shift_macs": ("MACs, M", lambda macs: f"{macs / 1e6:.3f}"),
+}
 KINDS = ("one", "by class")
 COMPARED: dict[str, tuple[str, Format]] = {
     "saving": ("saving, %", percent),
@@ -73,5 +79,20 @@ def class_thresholds(rows: Sequence[Row], *, routers: Mapping[Key, str], cells: 
         )
         for measure, (title, show) in COMPARED.items()
         for kind, suffix in zip(KINDS, ("", CLASS_SUFFIX), strict=True)
+    ]
+    return by_column(columns, cells=cells)
+
+
+def hard_half(rows: Sequence[Row], *, cells: Sequence[Key]) -> str:
+    """Return what thresholds of all calibration images do on hard test images beside thresholds of easy ones."""
+    shifted = [row for row in rows if row.split == "shift"]
+    columns = [
+        Column(
+            title=f"{title}: {kind}",
+            rows={(row.system, row.seed): row for row in shifted if (row.measure, row.x) == (measure, half)},
+            show=show,
+        )
+        for measure, (title, show) in HELD.items()
+        for half, kind in HALVES.items()
     ]
     return by_column(columns, cells=cells)

@@ -11,7 +11,7 @@ from workers.bench.exit_judging import exit_rows
 from workers.bench.finished import Field, FinishedCell, labels_of
 from workers.bench.rows import Row, RowMaker, behaviour_rows
 from workers.bench.scoring import INFORMED, informed_scores
-from workers.bench.shift_rows import shift_rows
+from workers.bench.shift_rows import hard_rows, shift_rows
 from workers.bench.variants import DROP_POINTS
 from workers.bench.versus import versus_rows
 from workers.protocol.answers import Answers
@@ -55,6 +55,8 @@ def _cell_rows(cell: FinishedCell, field: Field, resamples: Resamples) -> Iterat
         yield from _pair_rows(cell, field, resamples)
     if cell.exits > 1 and cell.shift:
         yield from shift_rows(cell, field)
+    if cell.exits > 1:
+        yield from hard_rows(cell, field)
 
 
 def _cost_rows(cell: FinishedCell) -> Iterator[Row]:

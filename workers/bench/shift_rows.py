@@ -1,4 +1,7 @@
-"""Rows of shifted test data under frozen thresholds (EVALUATION protocol, section 2.9)."""
+"""Rows of shifted test data under frozen thresholds (EVALUATION protocol, section 2.9).
+
+Of the hard half of test under two: from all calibration images, and from the easy half of them.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,20 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from workers.bench.choices import pair_outputs
+from workers.bench.exit_choices import ExitChoices
 from workers.bench.finished import BIG, Field, FinishedCell
 from workers.bench.rows import Row, RowMaker, x_text
 from workers.bench.system import SystemOutputs
-from workers.bench.variants import DROP_POINTS
+from workers.bench.variants import DROP_POINTS, easy_half
 from workers.data.prior import skewed
 from workers.protocol.answers import Answers
+from workers.protocol.choices import FrozenChoices
 from workers.protocol.outcomes import Mask
 from workers.protocol.shift import ShiftRow, shift_table
 
 ALPHAS = (0.1, 0.5)
 SKEWS = 10  # draws of the prior
-CLEAN = "clean"
+CLEAN, HARD, EASY_TO_HARD = "clean", "hard", "easy_to_hard"
 
 Held = Callable[[SystemOutputs], Answers]
 """A system at frozen thresholds: outputs in, answers out."""
@@ -26,7 +31,7 @@ Held = Callable[[SystemOutputs], Answers]
 
 def shift_rows(cell: FinishedCell, field: Field) -> Iterator[Row]:
     """Yield accuracy, rate and drop against the static big on every shift, at the thresholds for half a point."""
-    held, big = _held(cell), field.reference(BIG, cell)
+    held, big = _held(cell, cell.choices.chosen), field.reference(BIG, cell)
     if held is None:
         return
     corrupted = {
@@ -43,17 +48,30 @@ def shift_rows(cell: FinishedCell, field: Field) -> Iterator[Row]:
     yield make.row("share_worse", table.share_worse(), x="corruptions")
 
 
-def _held(cell: FinishedCell) -> Held | None:
-    """Return the cell's system under its router, at the thresholds for half a point; None where there are none."""
-    if cell.exits == 2:
-        return _held_pair(cell)
-    choices = next(c for c in cell.choices.exits if c.router == cell.choices.router)
+def hard_rows(cell: FinishedCell, field: Field) -> Iterator[Row]:
+    """Yield accuracy, rate and drop against the static big on the half of test that a third net finds hard."""
+    third, big = field.third(cell), field.reference(BIG, cell)
+    if third is None:
+        return
+    hard = ~easy_half(third.test.logits[-1], third.test.labels)
+    part, reference = cell.test.part(hard), None if big is None else big.correct[hard]
+    for name, choices in {HARD: cell.choices.chosen, EASY_TO_HARD: cell.choices.on_easy}.items():
+        if held := _held(cell, choices):
+            make = cell.maker.on(router=str(cell.choices.router), split="shift")
+            yield from _rows(make, ShiftRow.of(name, held(part), reference_correct=reference))
+
+
+def _held(cell: FinishedCell, choices: FrozenChoices | ExitChoices | None) -> Held | None:
+    """Return the cell's system under some choices, at the thresholds for half a point; None where there are none."""
+    if choices is None:
+        return None
+    if isinstance(choices, FrozenChoices):
+        return _held_pair(cell, choices)
     row = next(c.row for c in choices.iso if c.value == DROP_POINTS)
     return None if row is None else lambda outputs: choices.answers(outputs, row, costs=cell.choices.macs)
 
 
-def _held_pair(cell: FinishedCell) -> Held | None:
-    choices = cell.choices.frozen(str(cell.choices.router))
+def _held_pair(cell: FinishedCell, choices: FrozenChoices) -> Held | None:
     threshold = choices.iso_at(DROP_POINTS).threshold
     if threshold is None:
         return None
@@ -72,9 +90,9 @@ def _skews(cell: FinishedCell, held: Held, big: FinishedCell | None) -> Iterator
     for alpha in ALPHAS:
         for draw in range(SKEWS):
             at = skewed(labels, alpha=alpha, seed=draw, size=max(1, len(labels) // 10))
-            part = SystemOutputs(logits=cell.test.logits[:, at], labels=labels[at])
             reference = None if big is None else big.correct[at]
-            yield ShiftRow.of(f"prior_{x_text(alpha)}-{draw}", held(part), reference_correct=reference)
+            drawn = held(cell.test.part(at))
+            yield ShiftRow.of(f"prior_{x_text(alpha)}-{draw}", drawn, reference_correct=reference)
 
 
 def _rows(make: RowMaker, shift: ShiftRow) -> Iterator[Row]:

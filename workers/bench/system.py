@@ -47,6 +47,10 @@ class SystemOutputs:
         if bad := int((~np.isfinite(self.logits)).any(axis=(0, 2)).sum()):
             raise InvalidRequestError(f"logits of {bad} of {len(self.labels)} images are not finite; train again")
 
+    def part(self, chosen: NDArray[np.bool_] | NDArray[np.integer]) -> SystemOutputs:
+        """Return the outputs of some images: a mask (N,) or indices."""
+        return SystemOutputs(logits=self.logits[:, chosen], labels=self.labels[chosen])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExitCosts:

@@ -1,6 +1,7 @@
-"""A pair's choices made otherwise under the same router, to be compared with its own at one tolerated drop.
+"""Choices made otherwise under the same router, to be compared with the system's own at one tolerated drop.
 
-With a threshold for each class that the little predicts (EVALUATION protocol, section 2.8).
+With a threshold for each class that the little predicts (EVALUATION protocol, section 2.8), and on the easy half of
+calibration (2.9 c).
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.protocol.choices import FrozenChoices, freeze
-from workers.protocol.outcomes import CachedOutputs, Outcomes
+from workers.protocol.groups import cross_entropy, difficulty_groups
+from workers.protocol.outcomes import CachedOutputs, Mask, Outcomes
 from workers.routing.class_thresholds import fit_class_thresholds
 
 DROP_POINTS = 0.5  # the tolerated drop at which variants are compared, and held under shifts
@@ -43,6 +45,28 @@ def freeze_by_class(single: FrozenChoices, calibration: CachedOutputs, scores: N
         if _rate(tried) >= _rate(best):
             return best
         best = tried
+
+
+def freeze_on_easy(choices: FrozenChoices, calibration: CachedOutputs, scores: NDArray[np.floating]) -> FrozenChoices:
+    """Return a pair's choices with thresholds from the easy half of calibration; scores (N,) of all of it."""
+    easy = easy_half(calibration.escalated_logits, calibration.labels)
+    outcomes = calibration.outcomes(scores)
+    kept = Outcomes(
+        scores=scores[easy],
+        little_correct=outcomes.little_correct[easy],
+        escalated_correct=outcomes.escalated_correct[easy],
+    )
+    return _again(choices, kept)
+
+
+def easy_half(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> Mask:
+    """Return (N,) which images are of the half with the lower loss under logits (N, classes).
+
+    When choices are frozen no other net need be finished, so the judge of calibration images is the system's own last
+    exit, not a third net as of test images. Its loss is not what routers see, the little's sureness, but what
+    escalation gets right it calls easy.
+    """
+    return np.asarray(difficulty_groups(cross_entropy(logits, labels), quantiles=2) == 0)
 
 
 def _again(

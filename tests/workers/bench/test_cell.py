@@ -79,6 +79,7 @@ def test_no_threshold_temperature_or_choice_sees_a_test_image(tmp_path, workload
     tests = [files[name].read_outputs("test.npz")["test"] for name in runs]
     assert clean == poison
     assert clean["by_class"]["class_thresholds"]
+    assert clean["on_easy"]["calibration_n"] * 2 == pytest.approx(clean["by_class"]["calibration_n"], abs=1)
     assert not np.array_equal(tests[0].logits, tests[1].logits)
 
 

@@ -58,7 +58,7 @@ def test_choices_of_the_format_before_keep_their_digest_and_lack_what_it_did_not
     [opening] = folder.read_json("openings.json")
     choices = SystemChoices.from_dict(folder.read_json("choices.json"))
     assert choices.sha256 == opening["choices_sha256"]
-    assert choices.by_class is None
+    assert (choices.by_class, choices.on_easy) == (None, None)
 
 
 def test_other_calibration_outputs_give_other_choices():

@@ -13,6 +13,7 @@ from workers.bench.judging import judge_all
 from workers.bench.report import write_results
 from workers.bench.rows import Row, from_csv, to_csv, x_text
 from workers.bench.tables import by_system
+from workers.bench.variants import easy_half
 from workers.data.dataset import DatasetSpec
 
 SYSTEMS = ("ours", "cascade-kd", "branchy2", "static-little", "static-mid2", "static-big", "missing")
@@ -166,23 +167,37 @@ def test_the_worst_class_is_that_of_the_largest_drop_against_the_static_big(benc
     assert f"{worst.x.partition(':')[2]}: {worst.value:+.2f} [" in table
 
 
-def threshold_table(root):
-    text = (root / "tables.md").read_text().split("## One threshold or one for each class")[1].split("##")[0]
+def lines_of_ours(root, heading):
+    text = (root / "tables.md").read_text().split(f"## {heading}")[1].split("##")[0]
     return [
         [cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ours s")
     ]
 
 
 def test_thresholds_by_class_stand_beside_the_single_one(bench):
-    rows, [line, _] = bench[1], threshold_table(bench[0])
+    rows, [line, _] = bench[1], lines_of_ours(bench[0], "One threshold or one for each class")
     assert all(line)
     router = figure(rows, "ours", "saving", x="0.5").router
     both = [figure(rows, "ours", "accuracy_at_drop", x="0.5", router=r).value for r in (router, f"{router}-by-class")]
     assert line[3:5] == [f"{100 * value:.2f}" for value in both]
 
 
-def test_where_choices_were_frozen_before_there_were_thresholds_by_class_their_cells_are_empty(tmp_path):
-    as_of_format_1(finished_cell(tmp_path, "ours", accuracies=(0.75, 0.95), macs=(1e6, 3e6)))
+@pytest.mark.parametrize("system", ["ours", "branchy2"])
+def test_thresholds_of_easy_images_are_tried_on_the_images_that_a_third_net_finds_hard(bench, system):
+    rows = bench[1]
+    all_images, easy = (figure(rows, system, "shift_rate", x=x, split="shift") for x in ("hard", "easy_to_hard"))
+    assert all_images.value != easy.value
+    drop = figure(rows, system, "shift_drop_points", x="easy_to_hard", split="shift").value
+    accuracy = figure(rows, system, "shift_accuracy", x="easy_to_hard", split="shift").value
+    cells = read_finished(bench[0], [CellId(system=s, seed=0) for s in ("static-mid2", "static-big")])
+    hard = ~easy_half(cells[0].test.logits[-1], cells[0].test.labels)
+    assert drop == pytest.approx(100 * (cells[1].correct[hard].mean() - accuracy))
+
+
+@pytest.mark.parametrize("heading", ["One threshold or one for each class", "Shift from easy to hard"])
+def test_what_was_not_frozen_with_the_choices_has_empty_cells(tmp_path, heading):
+    for system, accuracies in {"ours": (0.75, 0.95), "static-mid2": (0.8,)}.items():
+        as_of_format_1(finished_cell(tmp_path, system, accuracies=accuracies, macs=(1e6, 3e6)[: len(accuracies)]))
     write_results(tmp_path, CONFIG, classes=CLASSES, resamples=10)
-    [line] = threshold_table(tmp_path)
+    [line] = lines_of_ours(tmp_path, heading)
     assert [bool(cell) for cell in line[1:]] == [True, False] * 3

@@ -7,7 +7,7 @@ from tests.workers.bench.made import BUDGETS, outputs
 from workers.bench.choices import freeze_system, pair_outputs
 from workers.bench.scoring import formula_scores
 from workers.bench.system import ExitCosts, SystemOutputs
-from workers.bench.variants import freeze_by_class
+from workers.bench.variants import easy_half, freeze_by_class
 from workers.protocol.choices import freeze
 from workers.protocol.outcomes import PathCosts
 
@@ -62,3 +62,32 @@ def test_on_calibration_class_thresholds_keep_the_tolerated_drop_and_escalate_no
     assert by_class.calibration_rate <= single.calibration_rate
     assert by_class.calibration_accuracy >= by_class.reference_accuracy - 0.005
     assert by_class.reference_accuracy == single.reference_accuracy
+
+
+def test_half_of_the_images_is_easy_and_the_other_half_has_the_larger_losses():
+    logits = np.array([[5, 0], [3, 0], [1, 0], [0, 1]], dtype=np.float32)
+    assert easy_half(logits, np.zeros(4, dtype=np.int64)).tolist() == [True, True, False, False]
+
+
+def of_all_and_of_easy(*accuracies: float, costs: ExitCosts):
+    held_out = {s: outputs(400, accuracies=accuracies, seed=i) for i, s in enumerate(("validation", "calibration"))}
+    choices = freeze_system("x-s0", held_out, costs=costs, budgets=BUDGETS)
+    return choices, held_out["calibration"]
+
+
+def test_thresholds_of_the_easy_half_are_those_of_its_images_alone():
+    choices, calibration = of_all_and_of_easy(0.7, 0.9, costs=PAIR)
+    easy = easy_half(calibration.logits[-1], calibration.labels)
+    assert choices.on_easy.calibration_n == easy.sum() == 200
+    assert (
+        choices.on_easy.iso_at(0.5).reference_accuracy
+        == (calibration.logits[-1].argmax(axis=1) == calibration.labels)[easy].mean()
+    )
+    assert choices.on_easy.iso_at(0.5).threshold != choices.chosen.iso_at(0.5).threshold
+
+
+def test_a_net_of_three_exits_has_thresholds_of_the_easy_half_too():
+    choices, _ = of_all_and_of_easy(0.6, 0.7, 0.9, costs=ExitCosts(macs=(1e6, 2e6, 3e6), params=10))
+    assert choices.on_easy.router == choices.chosen.router
+    assert not np.array_equal(choices.on_easy.sweep.thresholds, choices.chosen.sweep.thresholds)
+    assert choices.by_class is None
