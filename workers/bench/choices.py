@@ -111,7 +111,8 @@ class SystemChoices(Record):
     @property
     def chosen(self) -> FrozenChoices | ExitChoices | None:
         """The choices under the chosen router; None of a static net."""
-        return next((choices for choices in (*self.routers, *self.exits) if choices.router == self.router), None)
+        known: tuple[FrozenChoices | ExitChoices, ...] = (*self.routers, *self.exits)
+        return next((choices for choices in known if choices.router == self.router), None)
 
 
 def freeze_system(
