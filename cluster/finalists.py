@@ -13,7 +13,8 @@ import ray
 
 from cluster.evaluator import HALVES
 from cluster.finalist_measuring import FinalistMeasuring, Keys
-from cluster.training_phase import CHECKPOINT, StopRequestedError, Trained, answer_of, device, tuning_config
+from cluster.last_epoch import LastEpoch
+from cluster.training_phase import StopRequestedError, Trained, answer_of, device, tuning_config
 from nas_service.bundle_costs import with_costs
 from nas_service.candidate import Candidate, CandidateStatus
 from nas_service.front import adaptive_reference, hypervolume
@@ -21,7 +22,6 @@ from nas_service.job import Finalists, JobSpec
 from nas_service.store import Store
 from nas_service.store.job_record import Progress
 from nas_service.tune.ports import Measurer
-from nas_service.whole_file import write_whole
 from workers.actors import EvaluatorActor
 from workers.bundle import BundleOptions
 from workers.errors import TrainingCollapsedError
@@ -128,7 +128,7 @@ class FinalistPhase:
 
     def _finish(self, actor: Any, candidate: Candidate, *, show: Callable[[str], None]) -> None:
         keys = self._measuring.halves(candidate, export=lambda: self._graphs(actor, candidate))
-        last = self._work / f"finalist-{candidate.id}-{CHECKPOINT}"
+        last = LastEpoch(self._work, f"finalist-{candidate.id}")
         try:
             tuned = self._tuned(actor, candidate, last, show=show)
         except TrainingCollapsedError as error:
@@ -146,14 +146,14 @@ class FinalistPhase:
             for board_class, named in whole.items():
                 keys.setdefault(board_class, {}).update({f"pair-{name}": key for name, key in named.items()})
         self._keep(candidate, report, bundle=bundle, manifest=manifest, keys=keys)
-        last.unlink(missing_ok=True)
+        last.forget()
 
-    def _tuned(self, actor: Any, candidate: Candidate, last: Path, *, show: Callable[[str], None]) -> bytes | None:
-        """Fine-tune from the checkpoint `last` on, if it is there, and keep it up to date; None without fine-tuning."""
+    def _tuned(self, actor: Any, candidate: Candidate, last: LastEpoch, *, show: Callable[[str], None]) -> bytes | None:
+        """Fine-tune from the last epoch on, if there is one, and keep it up to date; None without fine-tuning."""
         spec, tuning = self._spec, tuning_config(self._spec)
         if tuning is None:
             return None
-        checkpoint = last.read_bytes() if last.exists() else None
+        checkpoint = last.read()
         reports = actor.fine_tuning.remote(
             candidate.architecture,
             self._trained.dataset,
@@ -165,7 +165,7 @@ class FinalistPhase:
         for reference in reports:
             report: EpochReport = answer_of(reference)
             checkpoint = report.checkpoint
-            write_whole(last, checkpoint, mode=0o600, folder_mode=0o700)
+            last.keep(checkpoint)
             show(f"fine-tuning {candidate.id}, epoch {report.epoch} of {report.epochs}")
             if self._store.jobs.stop_requested(self._job_id):
                 raise StopRequestedError(f"stopped after epoch {report.epoch} of {report.epochs} of {candidate.id}")
