@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, cast
@@ -11,6 +12,7 @@ import ray
 
 from cluster.gateway.actor import GatewayClient, find_gateway
 from cluster.job_context import JobContext
+from cluster.last_epoch import LastEpoch
 from cluster.measurer import GatewayMeasurer
 from cluster.training_phase import StopRequestedError, Trained, device, train_config
 from edge_agent.records import Half
@@ -23,9 +25,11 @@ from nas_service.tune.ports import Measurer
 from nas_service.tune.thrift import Thrift
 from nas_service.valuation import half_cost
 from workers.alone import train_alone
+from workers.trainer import EpochReport
 from workers.training_run import TrainingRun
 
 WAIT_S = 2.0
+RETRIES = 2  # of a pair whose worker was lost
 
 
 def sampled(candidates: Sequence[Candidate], count: int, *, seed: int) -> list[Candidate]:
@@ -39,7 +43,7 @@ def sampled(candidates: Sequence[Candidate], count: int, *, seed: int) -> list[C
 
 
 class AuditPhase:
-    """Audits a finished search; what was audited before a kill is not repeated.
+    """Audits a finished search; what was audited before a kill is not repeated, and what was begun goes on.
 
     Args:
         job: What to work with.
@@ -49,12 +53,13 @@ class AuditPhase:
 
     def __init__(self, job: JobContext, trained: Trained, *, measurer: Measurer | None = None) -> None:
         self._job, self._trained, self._measurer = job, trained, measurer
+        self._tries: Counter[str] = Counter()
 
     def run(self) -> None:
         """Train what is asked for, alone, and tell of predictors where there were any.
 
         Raises:
-            StopRequestedError: the user asked for it; trainings that are over are kept.
+            StopRequestedError: the user asked for it; every training that was under way has ended an epoch.
         """
         if self._job.spec.measurement.only is not None:
             self._predictors()
@@ -70,18 +75,24 @@ class AuditPhase:
         running: dict[Any, Candidate] = {}
         try:
             while waiting or running:
-                over = len(chosen) - len(waiting) - len(running)
+                over, stopping = len(chosen) - len(waiting) - len(running), job.stop_requested()
                 job.progress("auditing", done=over, total=len(chosen), detail="training pairs alone")
-                if job.stop_requested():
+                if stopping and not running:
                     raise StopRequestedError(f"stopped after {over} of {len(chosen)} pairs were trained alone")
-                while waiting and len(running) < spec.resources.evaluators.count:
+                while waiting and len(running) < spec.resources.evaluators.count and not stopping:
                     candidate = waiting.pop(0)
                     running[self._start(candidate)] = candidate
-                for reference in ray.wait(list(running), num_returns=1, timeout=WAIT_S)[0]:
-                    self._keep(running.pop(reference), reference)
+                for stream in ray.wait(list(running), num_returns=1, timeout=WAIT_S)[0]:
+                    following = self._step(stream, running[stream])
+                    candidate = running.pop(stream)
+                    if following is not None and job.stop_requested():
+                        ray.cancel(following, force=True)
+                        waiting.append(candidate)
+                    elif following is not None:
+                        running[following] = candidate
         finally:
-            for reference in running:
-                ray.cancel(reference, force=True)
+            for stream in running:
+                ray.cancel(stream, force=True)
 
     def _start(self, candidate: Candidate) -> Any:
         spec, resources = self._job.spec, self._job.spec.resources.evaluators
@@ -96,16 +107,37 @@ class AuditPhase:
             constraints=None,
         )
         task = cast(Any, ray.remote)(train_alone).options(
-            num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=2
+            num_cpus=resources.cpus,
+            num_gpus=resources.gpus,
+            num_returns="streaming",
+            max_retries=0,  # Ray would begin where this began; `_step` goes on after the last epoch
         )
-        return task.remote(run, candidate.architecture, router=spec.router, device=device(resources.gpus))
+        resume = self._last(candidate).read()
+        return task.remote(
+            run, candidate.architecture, router=spec.router, resume=resume, device=device(resources.gpus)
+        )
 
-    def _keep(self, candidate: Candidate, reference: Any) -> None:
+    def _last(self, candidate: Candidate) -> LastEpoch:
+        return LastEpoch(self._job.work, f"alone-{candidate.id}")
+
+    def _step(self, stream: Any, candidate: Candidate) -> Any | None:
+        """Keep what the stream gives next; return the stream of what follows, another where a worker was lost."""
         try:
-            accuracies: dict[str, float] = ray.get(reference)
+            given: EpochReport | dict[str, float] = ray.get(next(stream))
         except ray.exceptions.RayError as error:
+            self._tries[candidate.id] += 1
+            if not isinstance(error, ray.exceptions.RayTaskError) and self._tries[candidate.id] <= RETRIES:
+                return self._start(candidate)
             self._job.note("failed", f"{candidate.id} could not be trained alone: {str(error).splitlines()[-1]}")
-            return
+            return None
+        if isinstance(given, EpochReport):
+            self._last(candidate).keep(given.checkpoint)
+            return stream
+        self._tell(candidate, given)
+        self._last(candidate).forget()
+        return None
+
+    def _tell(self, candidate: Candidate, accuracies: dict[str, float]) -> None:
         shown = ", ".join(f"{half} {accuracies[half]:.1f} % ({candidate.accuracies[half]:.1f} % with shared weights)"
                           for half in ("little", "big"))  # fmt: skip
         told = {"candidate": candidate.id, "accuracies": accuracies, "epochs": self._job.spec.supernet.epochs}

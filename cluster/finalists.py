@@ -13,15 +13,16 @@ import ray
 
 from cluster.evaluator import HALVES
 from cluster.finalist_measuring import FinalistMeasuring, Keys
-from cluster.training_phase import CHECKPOINT, StopRequestedError, Trained, answer_of, device, tuning_config
+from cluster.last_epoch import LastEpoch
+from cluster.training_phase import StopRequestedError, Trained, answer_of, device, tuning_config
 from nas_service.bundle_costs import with_costs
 from nas_service.candidate import Candidate, CandidateStatus
+from nas_service.errors import RetryableError
 from nas_service.front import adaptive_reference, hypervolume
 from nas_service.job import Finalists, JobSpec
 from nas_service.store import Store
 from nas_service.store.job_record import Progress
 from nas_service.tune.ports import Measurer
-from nas_service.whole_file import write_whole
 from workers.actors import EvaluatorActor
 from workers.bundle import BundleOptions
 from workers.errors import TrainingCollapsedError
@@ -61,22 +62,31 @@ def routing_options(wanted: Finalists) -> RoutingOptions:
     return RoutingOptions(temperature=wanted.temperature, class_thresholds=wanted.class_thresholds, risk=risk)
 
 
-def int8_config(spec: JobSpec) -> Int8Config | None:
-    """Return how each bundle's int8 variant is made; None if the job asks for none."""
+def int8_config(spec: JobSpec, *, resume: bytes | None = None) -> Int8Config | None:
+    """Return how a bundle's int8 variant is made, from a checkpoint on or not; None if the job asks for none."""
     wanted = spec.finalists
     if not wanted.int8:
         return None
     if not wanted.qat_epochs:
         return Int8Config(qat=None)
-    return Int8Config(qat=QatConfig(epochs=wanted.qat_epochs, batch_size=spec.supernet.batch_size, seed=spec.seed))
+    qat = QatConfig(epochs=wanted.qat_epochs, batch_size=spec.supernet.batch_size, seed=spec.seed)
+    return Int8Config(qat=qat, resume=resume)
 
 
-def finishing(spec: JobSpec, *, packs: bool = False) -> Finishing:
-    """Return how the job's finalists are finished, with pair packs for boards or without."""
+def finishing(
+    spec: JobSpec, *, packs: bool = False, tuned: bytes | None = None, rounded: bytes | None = None
+) -> Finishing:
+    """Return how a finalist is finished: with pair packs for boards or without, and from which checkpoints on.
+
+    Those are the last ones of its fine-tuning, `tuned`, and of its fine-tuning for int8, `rounded`.
+    """
     options = BundleOptions(
-        router=spec.router, routing=routing_options(spec.finalists), int8=int8_config(spec), packs=packs
+        router=spec.router,
+        routing=routing_options(spec.finalists),
+        int8=int8_config(spec, resume=rounded),
+        packs=packs,
     )
-    return Finishing(bundle=options, tuning=tuning_config(spec))
+    return Finishing(bundle=options, tuning=tuning_config(spec), tuned=tuned)
 
 
 class FinalistPhase:
@@ -128,13 +138,14 @@ class FinalistPhase:
 
     def _finish(self, actor: Any, candidate: Candidate, *, show: Callable[[str], None]) -> None:
         keys = self._measuring.halves(candidate, export=lambda: self._graphs(actor, candidate))
-        last = self._work / f"finalist-{candidate.id}-{CHECKPOINT}"
+        last = LastEpoch(self._work, f"finalist-{candidate.id}")
+        rounded = LastEpoch(self._work, f"finalist-{candidate.id}-int8")
         try:
             tuned = self._tuned(actor, candidate, last, show=show)
         except TrainingCollapsedError as error:
             self._note("failed", f"{candidate.id} was not bundled: {error}")
             return
-        report = self._report(actor, candidate, keys, tuned=tuned)
+        report = self._report(actor, candidate, keys, tuned=tuned, last=rounded, show=show)
         if report.status != "ok" or report.bundle is None:
             self._note("failed", f"{candidate.id} was not bundled: {report.error}")
             return
@@ -146,14 +157,15 @@ class FinalistPhase:
             for board_class, named in whole.items():
                 keys.setdefault(board_class, {}).update({f"pair-{name}": key for name, key in named.items()})
         self._keep(candidate, report, bundle=bundle, manifest=manifest, keys=keys)
-        last.unlink(missing_ok=True)
+        last.forget()
+        rounded.forget()
 
-    def _tuned(self, actor: Any, candidate: Candidate, last: Path, *, show: Callable[[str], None]) -> bytes | None:
-        """Fine-tune from the checkpoint `last` on, if it is there, and keep it up to date; None without fine-tuning."""
+    def _tuned(self, actor: Any, candidate: Candidate, last: LastEpoch, *, show: Callable[[str], None]) -> bytes | None:
+        """Fine-tune from the last epoch on, if there is one, and keep it up to date; None without fine-tuning."""
         spec, tuning = self._spec, tuning_config(self._spec)
         if tuning is None:
             return None
-        checkpoint = last.read_bytes() if last.exists() else None
+        checkpoint = last.read()
         reports = actor.fine_tuning.remote(
             candidate.architecture,
             self._trained.dataset,
@@ -165,41 +177,57 @@ class FinalistPhase:
         for reference in reports:
             report: EpochReport = answer_of(reference)
             checkpoint = report.checkpoint
-            write_whole(last, checkpoint, mode=0o600, folder_mode=0o700)
-            show(f"fine-tuning {candidate.id}, epoch {report.epoch} of {report.epochs}")
-            if self._store.jobs.stop_requested(self._job_id):
-                raise StopRequestedError(f"stopped after epoch {report.epoch} of {report.epochs} of {candidate.id}")
+            self._epoch(report, last, show=show, training=f"fine-tuning {candidate.id}")
         return checkpoint
+
+    def _epoch(self, report: EpochReport, last: LastEpoch, *, show: Callable[[str], None], training: str) -> None:
+        """Keep the epoch and say so; StopRequestedError if the user asked for a stop."""
+        last.keep(report.checkpoint)
+        come = f"epoch {report.epoch} of {report.epochs}"
+        show(f"{training}, {come}")
+        if self._store.jobs.stop_requested(self._job_id):
+            raise StopRequestedError(f"stopped {training}, after {come}")
 
     def _graphs(self, actor: Any, candidate: Candidate) -> dict[str, bytes]:
         report = answer_of(actor.evaluate.remote(candidate.architecture, router=self._spec.router, export=HALVES))
         return dict(report.models)
 
-    def _report(self, actor: Any, candidate: Candidate, keys: Keys, *, tuned: bytes | None) -> FinalistReport:
+    def _report(
+        self,
+        actor: Any,
+        candidate: Candidate,
+        keys: Keys,
+        *,
+        tuned: bytes | None,
+        last: LastEpoch,
+        show: Callable[[str], None],
+    ) -> FinalistReport:
+        """Bundle the candidate; what is fine-tuned for int8 goes on from its last epoch, if there is one."""
         spec = self._spec
-        return cast(
-            FinalistReport,
-            answer_of(
-                actor.finalist.remote(
-                    candidate.architecture,
-                    candidate=candidate.id,
-                    dataset=self._trained.dataset,
-                    finishing=replace(finishing(spec, packs=self._measuring.whole), tuned=tuned),
-                    seed=spec.seed,
-                    train_fraction=spec.supernet.train_fraction,
-                    costs=self._measuring.half_costs(keys),
-                    provenance={
-                        "job": self._job_id,
-                        "job_spec_sha256": spec.hash(),
-                        "seed": spec.seed,
-                        "space": spec.space.preset,
-                        "architecture": candidate.architecture,
-                        "supernet_sha256": self._store.jobs.get(self._job_id).artefacts.get("supernet"),
-                        "measurements": keys,
-                    },
-                )
-            ),
+        steps = actor.finalist.remote(
+            candidate.architecture,
+            candidate=candidate.id,
+            dataset=self._trained.dataset,
+            finishing=finishing(spec, packs=self._measuring.whole, tuned=tuned, rounded=last.read()),
+            seed=spec.seed,
+            train_fraction=spec.supernet.train_fraction,
+            costs=self._measuring.half_costs(keys),
+            provenance={
+                "job": self._job_id,
+                "job_spec_sha256": spec.hash(),
+                "seed": spec.seed,
+                "space": spec.space.preset,
+                "architecture": candidate.architecture,
+                "supernet_sha256": self._store.jobs.get(self._job_id).artefacts.get("supernet"),
+                "measurements": keys,
+            },
         )
+        for reference in steps:
+            given: EpochReport | FinalistReport = answer_of(reference)
+            if isinstance(given, FinalistReport):
+                return given
+            self._epoch(given, last, show=show, training=f"fine-tuning {candidate.id} for int8")
+        raise RetryableError(f"{candidate.id} was finished without a report; resume the job")
 
     def _keep(
         self, candidate: Candidate, report: FinalistReport, *, bundle: bytes, manifest: dict[str, Any], keys: Keys

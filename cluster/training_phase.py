@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import ray
 
+from cluster.last_epoch import LastEpoch
 from nas_service.class_cost import ClassCost
 from nas_service.errors import InvalidRequestError
 from nas_service.job import JobSpec
@@ -18,7 +19,6 @@ from nas_service.scalar_log import NO_LOG, ScalarLog
 from nas_service.space import load_definition
 from nas_service.store import Store
 from nas_service.store.job_record import Progress
-from nas_service.whole_file import write_whole
 from workers.actors import TrainerActor
 from workers.checkpoint import Checkpoint, load_weights
 from workers.data.dataset import DatasetSpec
@@ -30,7 +30,6 @@ from workers.trainer import EpochReport
 from workers.training_run import WorkerGroup
 
 STOP_S = 90.0
-CHECKPOINT = "checkpoint.safetensors"
 GRADIENT_TARGETS = (0.2, 0.35, 0.5)
 DISTILLATION = ("distillation", "little_distillation", "temperature")
 OPTIONAL = ("weight_decay", "momentum", "random_pairs", "label_smoothing", "clip_norm", "rollbacks")
@@ -254,15 +253,14 @@ def _train(
     scalars: ScalarLog,
     purpose: Purpose,
 ) -> bytes:
-    last = work / (f"{purpose.artefact}-{CHECKPOINT}" if purpose.label else CHECKPOINT)
+    last = LastEpoch(work, purpose.artefact if purpose.label else "")
     config = train_config(spec) if purpose.seed is None else replace(train_config(spec), seed=purpose.seed)
-    resume = last.read_bytes() if last.exists() else None
-    checkpoint = resume
+    checkpoint = resume = last.read()
     store.jobs.set_progress(job_id, Progress(phase="training", done=0, total=config.epochs))
     for reference in trainer.train.remote(config, evolution=evolution, constraints=spec.constraints, resume=resume):
         report: EpochReport = answer_of(reference)
         checkpoint = report.checkpoint
-        write_whole(last, checkpoint, mode=0o600, folder_mode=0o700)
+        last.keep(checkpoint)
         _announce(job_id, report, store, label=purpose.label)
         scalars.log(report.epoch, training_figures(report, label=purpose.label))
         if store.jobs.stop_requested(job_id):
@@ -270,7 +268,7 @@ def _train(
     if checkpoint is None:
         raise InvalidRequestError("training ended without an epoch; set supernet.epochs to at least 1")
     store.jobs.set_artefact(job_id, purpose.artefact, store.files.put(checkpoint))
-    last.unlink(missing_ok=True)
+    last.forget()
     return checkpoint
 
 

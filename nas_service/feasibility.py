@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ def analytic_costs(plan: PairPlan) -> Costs:
 
 
 def check_feasible(space: PairSpace) -> None:
-    """Raise InvalidRequestError if no pair of `space` meets its constraints: which one, and the nearest feasible value.
+    """Raise InvalidRequestError if no pair of `space` meets its constraints: which, and the nearest feasible values.
 
     Of triangular pairs, those are looked at that no change of one gene makes cheaper.
     """
@@ -29,7 +29,7 @@ def check_feasible(space: PairSpace) -> None:
         return
     points = list(smallest(space))
     costs = [analytic_costs(space.plan(point)) for point in points]
-    if _any_meets(space, costs):
+    if _any_meets(space.constraints, costs):
         return
     for point in list(_cheapened(space, points, costs)):
         points.append(point)
@@ -42,15 +42,41 @@ def check_feasible(space: PairSpace) -> None:
                 f"the smallest has {costs[best][name]:.12g} (coupling {points[best]['coupling']}). "
                 "Raise the bound to at least that"
             )
-    if not _any_meets(space, costs):
-        bounds = ", ".join(f"{name} <= {bound:g}" for name, bound in space.constraints.items())
+    if not _any_meets(space.constraints, costs):
+        bounds = ", ".join(f"{name} <= {bound:g}" for name, bound in _conflict(space.constraints, costs).items())
         raise InvalidRequestError(
-            f"no pair of space {space.definition.name!r} meets {bounds} together; relax one of them"
+            f"no pair of space {space.definition.name!r} meets {bounds} together; {_way_out(space.constraints, costs)}"
         )
 
 
-def _any_meets(space: PairSpace, costs: list[Costs]) -> bool:
-    return any(all(c[name] <= bound for name, bound in space.constraints.items()) for c in costs)
+def _any_meets(bounds: Mapping[str, float], costs: Sequence[Costs]) -> bool:
+    return any(all(c[name] <= bound for name, bound in bounds.items()) for c in costs)
+
+
+def _conflict(bounds: Mapping[str, float], costs: Sequence[Costs]) -> Mapping[str, float]:
+    """Return as few of `bounds` as none of `costs` meets together: without any one of them, some would."""
+    conflict = bounds
+    for name in bounds:
+        rest = _without(name, conflict)
+        if not _any_meets(rest, costs):
+            conflict = rest
+    return conflict
+
+
+def _way_out(bounds: Mapping[str, float], costs: Sequence[Costs]) -> str:
+    """Say how far any one bound must be raised if the others stay; where that is not enough, to what all must be."""
+    raised = []
+    for name in bounds:
+        if keeping := [c[name] for c in costs if _any_meets(_without(name, bounds), [c])]:
+            raised.append(f"{name} to {min(keeping):.12g}")
+    if raised:
+        return f"raise {' or '.join(raised)}, and leave the others"
+    near = min(costs, key=lambda c: max(c[name] / bound for name, bound in bounds.items()))
+    return "raise " + " and ".join(f"{name} to {near[name]:.12g}" for name in bounds if near[name] > bounds[name])
+
+
+def _without(name: str, bounds: Mapping[str, float]) -> dict[str, float]:
+    return {other: bound for other, bound in bounds.items() if other != name}
 
 
 def smallest(space: PairSpace) -> Iterator[dict[str, Any]]:

@@ -276,6 +276,7 @@ class EvaluatorActor:
         """Return the report of one candidate; a failure is a report too."""
         return self._core.evaluate(architecture, router=router, export=export)
 
+    @ray.method(num_returns="streaming")  # type: ignore[arg-type]  # its types know no keyword that must be given
     def finalist(
         self,
         architecture: Mapping[str, Any],
@@ -287,10 +288,10 @@ class EvaluatorActor:
         train_fraction: float = 1.0,
         costs: Mapping[str, tuple[float, float]] | None = None,
         provenance: Mapping[str, Any] | None = None,
-    ) -> FinalistReport:
-        """Return the finished candidate and its bundle; a failure is a report too, but a missing data set raises."""
+    ) -> Iterator[EpochReport | FinalistReport]:
+        """Stream as `EvaluatorCore.finalist`; a failure is a report too, but a missing data set raises."""
         images, splits = self._split(dataset, seed=seed, train_fraction=train_fraction)
-        return self._core.finalist(
+        yield from self._core.finalist(
             architecture,
             candidate=candidate,
             dataset=images,

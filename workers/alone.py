@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from workers.data.dataset import Dataset
 from workers.data.splits import Splits
 from workers.evaluation import EvaluationContext, EvaluationData, evaluate
 from workers.supernet import Supernet
+from workers.trainer import EpochReport
 from workers.training import fine_tune
 from workers.training_run import TrainingRun, load_split
 
@@ -21,21 +22,25 @@ def train_alone(
     architecture: Mapping[str, Any],
     *,
     router: str,
+    resume: bytes | None = None,
     loaded: tuple[Dataset, Splits] | None = None,
     device: str = "cpu",
-) -> dict[str, float]:
-    """Return `little` and `big` in percent of the `n` validation images, of a pair that shared weights with no other.
+) -> Iterator[EpochReport | dict[str, float]]:
+    """Train a pair that shares weights with no other; yield after every epoch, and at last its accuracies.
 
-    It is trained by the run's own configuration, from weights drawn as a supernet's are.
+    Those are `little` and `big`, in percent of the `n` validation images. It is trained by the run's own configuration,
+    from weights drawn as a supernet's are.
 
     Args:
         run: Space, data and hyperparameters.
         architecture: A point of the space.
         router: Whose curve's ends are the accuracies.
+        resume: A checkpoint of this training to go on from; after a finished one, there are only the accuracies.
         loaded: The data set and its splits; loaded if None.
         device: Where to train.
 
     Raises:
+        InvalidRequestError: the checkpoint `resume` is damaged, or of another space, data split or configuration.
         TrainingCollapsedError: as in `workers.training.train`.
     """
     torch.set_num_threads(1)
@@ -45,8 +50,7 @@ def train_alone(
     )
     plan = space.plan(architecture)
     supernet = Supernet(space, seed=run.config.seed)
-    for _ in fine_tune(supernet, plan, dataset, splits, run.config, device=device):
-        pass
+    yield from fine_tune(supernet, plan, dataset, splits, run.config, resume=resume, device=device)
     context = EvaluationContext(EvaluationData.of(dataset, splits), device=device)
     curve = evaluate(supernet.to(device), plan, context).outputs.curve(router)
-    return {"little": 100 * float(curve.accuracy[0]), "big": 100 * float(curve.accuracy[-1]), "n": float(curve.n)}
+    yield {"little": 100 * float(curve.accuracy[0]), "big": 100 * float(curve.accuracy[-1]), "n": float(curve.n)}

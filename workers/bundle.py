@@ -26,7 +26,7 @@ from workers.data.splits import Splits
 from workers.evaluation import Outputs
 from workers.network import Pair
 from workers.operating_points import DEFAULT, Costs, operating_points
-from workers.quantize.choice import Int8Config
+from workers.quantize.choice import Int8Config, Quantised, choose_int8
 from workers.quantize.form import Form, Precision, compare_forms, float_form, int8_form
 from workers.routing.choice import Routing, RoutingOptions
 from workers.stream_pack import pack_bytes
@@ -77,6 +77,7 @@ def build_bundle(
     splits: Splits,
     options: BundleOptions,
     *,
+    quantised: Quantised | None = None,
     candidate: str,
     costs: Mapping[str, tuple[float, float]] | None = None,
     provenance: Mapping[str, Any] | None = None,
@@ -88,6 +89,7 @@ def build_bundle(
         dataset: The data set that the splits index.
         splits: Calibration chooses the thresholds; test is run once, afterwards.
         options: Router, and what else is wanted.
+        quantised: The int8 form, if one is wanted and was chosen already; else it is chosen here.
         candidate: The candidate's id.
         costs: Objective, such as `latency_ms@rpi5`, to the little's cost and what the tail adds; `macs` is known here.
             Those of int8 are not known: the figures given are the float graphs'.
@@ -100,7 +102,8 @@ def build_bundle(
     router, routing = options.router, options.routing
     forms = [float_form(pair, dataset, splits, router=router, options=routing)]
     if options.int8 is not None:
-        forms.append(int8_form(pair, dataset, splits, router=router, options=routing, config=options.int8))
+        found = quantised or choose_int8(pair, dataset, splits, config=options.int8)
+        forms.append(int8_form(found, dataset, splits, router=router, options=routing, config=options.int8))
     index = torch.from_numpy(splits.test)
     tested = {form.precision: form.run(dataset.test_images, dataset.test_labels, index) for form in forms}
     variants: list[Variant] = []

@@ -23,6 +23,7 @@ from workers.data.splits import Splits
 from workers.evaluation import Evaluation, EvaluationContext, EvaluationData, evaluate, recalibrate
 from workers.export import export_big, export_little
 from workers.network import Pair
+from workers.quantize.choice import choosing_int8
 from workers.supernet import Supernet
 from workers.train_config import TrainConfig
 from workers.trainer import EpochReport
@@ -184,8 +185,10 @@ class EvaluatorCore:
         finishing: Finishing,
         costs: Mapping[str, tuple[float, float]] | None = None,
         provenance: Mapping[str, Any] | None = None,
-    ) -> FinalistReport:
-        """Fine-tune one candidate if told to, choose its thresholds, and return its bundle; it never raises.
+    ) -> Iterator[EpochReport | FinalistReport]:
+        """Fine-tune one candidate if told to, choose its thresholds, and yield its bundle at last; it never raises.
+
+        Before that, it yields after every epoch of fine-tuning for int8, if that is wanted and of use.
 
         Args:
             architecture: A point of the space.
@@ -202,19 +205,24 @@ class EvaluatorCore:
             pair = self._finished(architecture, dataset, splits, finishing)
             bundling = time.perf_counter()
             origin = {**(provenance or {}), "fine_tune": None if tuning is None else tuning.to_dict()}
+            int8, quantised = finishing.bundle.int8, None
+            if int8 is not None:
+                quantised = yield from choosing_int8(pair, dataset, splits, config=int8)
             bundle = build_bundle(
                 pair,
                 dataset,
                 splits,
                 finishing.bundle,
+                quantised=quantised,
                 candidate=candidate,
                 costs=costs,
                 provenance=origin,
             )
         except Exception as error:
-            return FinalistReport(status="failed", error=_reason(error))
+            yield FinalistReport(status="failed", error=_reason(error))
+            return
         finished = time.perf_counter()
-        return FinalistReport(
+        yield FinalistReport(
             status="ok",
             bundle=bundle.data,
             manifest=bundle.manifest.to_dict(),

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from cluster.finalists import FinalistPhase, choose_finalists, int8_config, routing_options
+from cluster.training_phase import StopRequestedError
 from nas_service.candidate import Candidate, CandidateStatus
 from nas_service.job import Finalists, parse_job
 from workers.evaluator import FinalistReport
@@ -138,7 +139,7 @@ def test_fine_tuning_that_was_cut_off_goes_on_after_its_last_whole_epoch(monkeyp
 
     def finalist(architecture, *, finishing, **_):
         asked.append(("bundle", finishing.tuned))
-        return FinalistReport(status="failed", error="enough")
+        yield FinalistReport(status="failed", error="enough")
 
     actor = SimpleNamespace(fine_tuning=SimpleNamespace(remote=fine_tuning), finalist=SimpleNamespace(remote=finalist))
     monkeypatch.setattr("cluster.finalists.answer_of", lambda reference: reference)
@@ -159,6 +160,35 @@ def test_fine_tuning_that_was_cut_off_goes_on_after_its_last_whole_epoch(monkeyp
     assert shown == [f"fine-tuning c2, epoch {epoch} of 4" for epoch in (1, 2, 3, 4)]
 
 
+def test_fine_tuning_for_int8_that_was_stopped_goes_on_after_its_last_epoch(monkeypatch, tmp_path):
+    """The user stops in the first epoch of 3; what the resumed job asks for follows it, and nothing is left behind."""
+    asked: list[bytes | None] = []
+
+    def finalist(architecture, *, finishing, **_):
+        resume = finishing.bundle.int8.resume
+        asked.append(resume)
+        for epoch in range(1 if resume is None else 2, 4):
+            yield SimpleNamespace(epoch=epoch, epochs=3, checkpoint=b"epoch %d" % epoch)
+        manifest = {"operating_points": [], "default_operating_point": "iso-0.5", "provenance": {}}
+        yield FinalistReport(status="ok", bundle=b"zip", manifest=manifest)
+
+    monkeypatch.setattr("cluster.finalists.answer_of", lambda reference: reference)
+    store = FakeStore(CHEAP)
+    store.stop_requested = lambda _: len(asked) == 1
+    spec = parse_job({**JOB, "finalists": {"fine_tune_epochs": 0, "int8": True, "qat_epochs": 3}})
+    trained = SimpleNamespace(dataset=None)
+    phase = FinalistPhase("job-1", spec, trained=trained, store=store, work=tmp_path, measurer=None)
+    actor, shown = SimpleNamespace(finalist=SimpleNamespace(remote=finalist)), []
+    with pytest.raises(StopRequestedError, match="stopped fine-tuning c2 for int8, after epoch 1 of 3"):
+        phase._finish(actor, CHEAP, show=shown.append)
+    assert [f.read_bytes() for f in tmp_path.iterdir()] == [b"epoch 1"]
+    phase._finish(actor, CHEAP, show=shown.append)
+    assert asked == [None, b"epoch 1"]
+    assert shown == [f"fine-tuning c2 for int8, epoch {epoch} of 3" for epoch in (1, 2, 3)]
+    assert store.only.finalist
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_could_not_be_had_is_said_in_the_jobs_events(monkeypatch, tmp_path):
     report = FinalistReport(
         status="ok",
@@ -167,7 +197,7 @@ def test_what_could_not_be_had_is_said_in_the_jobs_events(monkeypatch, tmp_path)
         notes=("no operating point 'risk-0.01': 30 images certify no threshold",),
     )
     asked = {}
-    finalist = SimpleNamespace(remote=lambda architecture, **options: asked.update(options))
+    finalist = SimpleNamespace(remote=lambda architecture, **options: [asked.update(options)])
     monkeypatch.setattr("cluster.finalists.answer_of", lambda reference: report)
     store, wish = FakeStore(CHEAP), {"risk": {"epsilon": 0.01}}
     trained = SimpleNamespace(dataset=None)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import replace
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from nas_service.errors import InvalidRequestError
-from nas_service.feasibility import analytic_costs, smallest
+from nas_service.feasibility import _conflict, _way_out, analytic_costs, smallest
 from nas_service.pair_space import CONSTRAINTS, PairSpace
 from nas_service.plan import COUPLINGS
 from nas_service.presets import MICRO, PRESETS
@@ -69,11 +70,26 @@ def test_constraints_that_pairs_meet_one_by_one_but_not_together_are_refused_tog
     bounds = {name: nearest("tiny", name) for name in ("macs", "params")}
     for name, bound in bounds.items():
         space_of("tiny", **{name: bound}).check_constraints()
-    message = (
-        rf"no pair of space 'tiny' meets macs <= {bounds['macs']}, params <= {bounds['params']} together; relax one"
+    with pytest.raises(InvalidRequestError) as refusal:
+        space_of("tiny", **bounds, worst_macs=10**12).check_constraints()
+    asked = re.fullmatch(
+        rf"no pair of space 'tiny' meets macs <= {bounds['macs']:g}, params <= {bounds['params']:g} together; "
+        r"raise macs to (\d+) or params to (\d+), and leave the others",
+        str(refusal.value),
     )
-    with pytest.raises(InvalidRequestError, match=message):
-        space_of("tiny", **bounds).check_constraints()
+    assert asked is not None, refusal.value
+    for name, value in zip(bounds, map(int, asked.groups()), strict=True):
+        assert value > bounds[name]
+        space_of("tiny", **{**bounds, name: value}).check_constraints()
+
+
+def test_where_no_single_bound_is_the_trouble_all_that_must_be_raised_are_named():
+    costs = [{"macs": 1.0, "params": 9.0, "worst_macs": 9.0}, {"macs": 9.0, "params": 1.0, "worst_macs": 1.0},
+             {"macs": 3.0, "params": 3.0, "worst_macs": 2.0}]  # fmt: skip
+    bounds = {"macs": 2.0, "params": 2.0, "worst_macs": 1.0}
+    assert _conflict(bounds, costs) == {"macs": 2.0, "worst_macs": 1.0}
+    assert _way_out(bounds, costs) == "raise macs to 9, and leave the others"
+    assert _way_out(bounds, [costs[0], costs[2]]) == "raise macs to 3 and params to 3 and worst_macs to 2"
 
 
 @pytest.mark.slow

@@ -37,15 +37,14 @@ def test_a_trained_supernet_streams_out_and_its_candidates_are_evaluated(ray_clu
     point |= {"big1_width": 24, "big1_depth": 1, "big1_kind": "residual"}
     report = ray.get(evaluator.evaluate.remote(point, router="margin", export=["little"]))
     assert (report.status, report.error, list(report.models)) == ("ok", None, ["little"])
-    final = ray.get(
-        evaluator.finalist.remote(
-            point,
-            candidate="c-1",
-            finishing=Finishing(bundle=BundleOptions(router="msp")),
-            dataset=SPEC,
-            train_fraction=0.1,
-        )
+    steps = evaluator.finalist.remote(
+        point,
+        candidate="c-1",
+        finishing=Finishing(bundle=BundleOptions(router="msp")),
+        dataset=SPEC,
+        train_fraction=0.1,
     )
+    [final] = [ray.get(reference) for reference in steps]
     assert (final.status, final.error) == ("ok", None)
     assert final.manifest["provenance"]["split_hashes"] == report.split_hashes
     ray.kill(trainer)

@@ -22,6 +22,8 @@ from workers.data.splits import Splits
 from workers.evaluation import EvaluationData, evaluate
 from workers.evaluator import EvaluatorCore, Finishing
 from workers.export import ExportedPair
+from workers.quantize.choice import Int8Config
+from workers.quantize.qat import QatConfig
 from workers.train_config import TrainConfig
 
 
@@ -123,7 +125,7 @@ def test_a_checkpoint_of_another_space_is_refused_at_once(trained, data):
 def test_a_finalist_is_fine_tuned_and_bundled_and_the_supernet_stays(core, digits, splits):
     before = core.evaluate(point(core), router="margin").curve
     tuning = TrainConfig(epochs=2, batch_size=64, learning_rate=0.02)
-    report = core.finalist(
+    *_, report = core.finalist(
         point(core),
         candidate="c-1",
         dataset=digits,
@@ -146,16 +148,33 @@ def test_a_finalist_that_goes_on_from_an_epochs_checkpoint_ends_with_the_same_mo
     reports = list(core.fine_tuning(point(core), dataset=digits, splits=splits, tuning=tuning))
     assert [report.epoch for report in reports] == [1, 2]
     whole, half, done = (
-        core.finalist(
-            point(core), candidate="c-1", dataset=digits, splits=splits, finishing=replace(finishing, tuned=checkpoint)
-        ).models
+        finalist(core, digits, splits, replace(finishing, tuned=checkpoint))[-1].models
         for checkpoint in (None, reports[0].checkpoint, reports[1].checkpoint)
     )
     assert whole == half == done
 
 
+@pytest.mark.slow
+def test_a_finalist_that_was_cut_off_in_its_fine_tuning_for_int8_ends_with_the_same_bundle(core, small):
+    def finished(checkpoint: bytes | None) -> list:
+        int8 = Int8Config(methods=("percentile-80",), qat=QatConfig(epochs=2, batch_size=32), resume=checkpoint)
+        return finalist(core, *small, Finishing(bundle=BundleOptions(router="margin", int8=int8)))
+
+    *reports, whole = finished(None)
+    assert [report.epoch for report in reports] == [1, 2]
+    *rest, resumed = finished(reports[0].checkpoint)
+    assert [report.epoch for report in rest] == [2]
+    assert resumed.bundle == whole.bundle
+    *none, done = finished(reports[1].checkpoint)
+    assert (none, done.bundle) == ([], whole.bundle)
+
+
+def finalist(core: EvaluatorCore, dataset, splits, finishing: Finishing) -> list:
+    return list(core.finalist(point(core), candidate="c-1", dataset=dataset, splits=splits, finishing=finishing))
+
+
 def test_a_finalist_that_fails_is_a_report(core, digits, splits):
-    report = core.finalist(
+    *_, report = core.finalist(
         {}, candidate="c-1", dataset=digits, splits=splits, finishing=Finishing(bundle=BundleOptions(router="margin"))
     )
     assert (report.status, report.bundle) == ("failed", None)

@@ -6,9 +6,9 @@ weights nor ranges nor thresholds depend. The test split is not looked at.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -24,8 +24,9 @@ from workers.evaluation import BATCH
 from workers.export import ExportedPair, export_pair
 from workers.network import Pair
 from workers.quantize.ptq import METHODS, quantise_pair
-from workers.quantize.qat import QatConfig, fine_tune_rounded
+from workers.quantize.qat import QatConfig, RoundedPair, fine_tune_rounded
 from workers.quantize.running import GraphOutputs, run_pair
+from workers.trainer import EpochReport
 
 Weights = Literal["as trained", "fine-tuned"]
 
@@ -40,6 +41,7 @@ class Int8Config:
         allowed_loss: Share of the images in [0, 1] that rounding may cost, of the little or of the escalated answers.
         calibration_images: At most so many, evenly spaced, of the calibration split give the ranges.
         validation_images: At most so many, evenly spaced, of the validation split decide.
+        resume: The last checkpoint of a fine-tuning that was cut off, to go on from.
     """
 
     methods: tuple[str, ...] = METHODS
@@ -47,6 +49,7 @@ class Int8Config:
     allowed_loss: float = 0.005
     calibration_images: int = 512
     validation_images: int = 2000
+    resume: bytes | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not self.methods:
@@ -101,7 +104,21 @@ class Quantised:
 
 
 def choose_int8(pair: Pair, dataset: Dataset, splits: Splits, *, config: Int8Config | None = None) -> Quantised:
-    """Return the best int8 form of `pair`; its score is the margin, whatever the router will be.
+    """Return what `choosing_int8` returns at last."""
+    steps = choosing_int8(pair, dataset, splits, config=config)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return cast(Quantised, end.value)
+
+
+def choosing_int8(
+    pair: Pair, dataset: Dataset, splits: Splits, *, config: Int8Config | None = None
+) -> Generator[EpochReport, None, Quantised]:
+    """Yield after every epoch of fine-tuning, if there is any, and return the best int8 form of `pair`.
+
+    Its score is the margin, whatever the router will be.
 
     Args:
         pair: Recalibrated; it stays as it is.
@@ -110,7 +127,8 @@ def choose_int8(pair: Pair, dataset: Dataset, splits: Splits, *, config: Int8Con
         config: How.
 
     Raises:
-        InvalidRequestError: an empty calibration split, an unknown method, or outputs that are not finite.
+        InvalidRequestError: an empty calibration split, an unknown method, outputs that are not finite, or a checkpoint
+            that is damaged or of another fine-tuning.
     """
     config = config or Int8Config()
     trial = _Trial(dataset, splits, config)
@@ -119,10 +137,12 @@ def choose_int8(pair: Pair, dataset: Dataset, splits: Splits, *, config: Int8Con
     best, source = max(attempts, key=Attempt.rank), pair
     notes: tuple[str, ...] = ()
     if config.qat is not None and _loss(best, exact) > config.allowed_loss:
+        rounded = RoundedPair(pair, share=_share(best.method))
         try:
-            tuned = fine_tune_rounded(pair, dataset, splits, share=_share(best.method), config=config.qat)
-            more = trial.all(tuned, exact, weights="fine-tuned")
-        except (TrainingCollapsedError, InvalidRequestError) as error:
+            yield from fine_tune_rounded(rounded, pair, dataset, splits, config.qat, resume=config.resume)
+            tuned = rounded.learnt(pair).eval()
+            more = trial.tuned(tuned, exact)
+        except TrainingCollapsedError as error:
             more, notes = [], (f"fine-tuning for int8 failed, the weights stay as trained: {error}",)
         if more and (better := max(more, key=Attempt.rank)).rank() > best.rank():
             best, source = better, tuned
@@ -170,6 +190,13 @@ class _Trial:
     def all(self, pair: Pair, exact: GraphOutputs, *, weights: Weights) -> list[Attempt]:
         models = export_pair(pair, router="margin")
         return [self._attempt(models, exact, weights=weights, method=method) for method in self._methods]
+
+    def tuned(self, pair: Pair, exact: GraphOutputs) -> list[Attempt]:
+        """Return the attempts of fine-tuned weights; TrainingCollapsedError if what they answer is no number."""
+        try:
+            return self.all(pair, exact, weights="fine-tuned")
+        except InvalidRequestError as error:
+            raise TrainingCollapsedError(str(error)) from error
 
     def _attempt(self, models: ExportedPair, exact: GraphOutputs, *, weights: Weights, method: str) -> Attempt:
         made = quantise_pair(models, lambda: rows(self._dataset, self._ranges), method=method)

@@ -19,7 +19,7 @@ from workers.evaluation import BATCH, Outputs, infer
 from workers.export import ExportedPair, export_little, export_pair
 from workers.network import Pair
 from workers.operating_points import DEFAULT
-from workers.quantize.choice import Int8Config, Quantised, choose_int8, rows, spread
+from workers.quantize.choice import Int8Config, Quantised, rows, spread
 from workers.quantize.ptq import quantise
 from workers.quantize.running import run_pair
 from workers.routing.choice import Routing, RoutingOptions, choose_routing
@@ -73,7 +73,7 @@ def float_form(
 
 
 def int8_form(
-    pair: Pair,
+    found: Quantised,
     dataset: Dataset,
     splits: Splits,
     *,
@@ -81,14 +81,12 @@ def int8_form(
     options: RoutingOptions | None = None,
     config: Int8Config | None = None,
 ) -> Form:
-    """Return a recalibrated `pair` in int8, with router and thresholds fitted anew to what it then says.
+    """Return a pair in the int8 form that was chosen by `config`, with router and thresholds fitted to what it says.
 
     Raises:
-        UncalibratedError: the pair has no BatchNorm statistics.
-        InvalidRequestError: outputs are not finite, an unknown router, or no calibration images.
+        InvalidRequestError: outputs are not finite, or an unknown router.
     """
     config = config or Int8Config()
-    found = choose_int8(pair, dataset, splits, config=config)
     first = found.chosen.models
 
     def run(images: Tensor, labels: Tensor, chosen: Tensor) -> Outputs:

@@ -8,21 +8,24 @@ statistics; and the float pair teaches, beside the labels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from edge_agent.records import stable_hash
 from nas_service.errors import InvalidRequestError
-from workers.data.augment import augment, normalise
 from workers.data.dataset import Dataset
 from workers.data.splits import Splits
 from workers.errors import TrainingCollapsedError
-from workers.evaluation import fold
+from workers.evaluation import EvaluationContext, fold
+from workers.learner import Backward, Batch, PlainLearner
 from workers.network import Network, Pair, TailNetwork, UnitBlock
-from workers.train_config import one_cycle
+from workers.train_config import TrainConfig
+from workers.trainer import EpochReport, Trainer
 
 WEIGHT_LIMIT = 64  # 7 bits: see workers.quantize.ptq
 ACTIVATION_LIMIT = 255
@@ -58,6 +61,17 @@ class QatConfig:
                 f"learning_rate is {self.learning_rate:g} and clip_norm {self.clip_norm:g} but both must be above 0"
             )
 
+    def training(self) -> TrainConfig:
+        """Return it in the words of all trainings."""
+        return TrainConfig(
+            epochs=self.epochs,
+            learning_rate=self.learning_rate,
+            batch_size=self.batch_size,
+            clip_norm=self.clip_norm,
+            weight_decay=0.0,
+            seed=self.seed,
+        )
+
 
 class ActivationRounding(nn.Module):
     """Rounds a tensor to 256 levels of a range that follows what it sees in training mode.
@@ -68,12 +82,14 @@ class ActivationRounding(nn.Module):
 
     low: Tensor
     high: Tensor
+    seen: Tensor
 
     def __init__(self, *, share: float) -> None:
         super().__init__()
-        self.share, self.seen, self.rounds = share, False, True
+        self.share, self.rounds = share, True
         self.register_buffer("low", torch.zeros(()))
         self.register_buffer("high", torch.zeros(()))
+        self.register_buffer("seen", torch.zeros((), dtype=torch.bool))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return `x` rounded and clipped; the gradient passes where nothing was clipped."""
@@ -91,10 +107,10 @@ class ActivationRounding(nn.Module):
             low, high = torch.quantile(values, torch.tensor([1 - self.share, self.share], device=x.device))
         else:
             low, high = x.aminmax()
-        weight = _MOMENTUM if self.seen else 1.0
+        weight = torch.where(self.seen, _MOMENTUM, 1.0).to(self.low.dtype)
         self.low.lerp_(low.clamp(max=0).to(self.low.dtype), weight)
         self.high.lerp_(high.clamp(min=0).to(self.high.dtype), weight)
-        self.seen = True
+        self.seen.fill_(True)
 
 
 class WeightRounding(nn.Module):
@@ -180,52 +196,67 @@ class RoundedPair(nn.Module):
         return result
 
 
-def fine_tune_rounded(
-    pair: Pair, dataset: Dataset, splits: Splits, *, share: float = 1.0, config: QatConfig | None = None
-) -> Pair:
-    """Return a copy of `pair`, with BatchNorm folded, that has learnt to be rounded; on the pair's own device.
+class RoundedLearner(PlainLearner):
+    """A pair learns to be rounded from labels and from itself unrounded; the second half of the run keeps the ranges.
 
     Args:
-        pair: Recalibrated; it stays as it is and teaches.
-        dataset: The data set that the splits index.
-        splits: Only the weights split is learnt from.
-        share: Share of an activation's values, in (0.5, 1], that its range keeps at either end.
-        config: How to train.
-
-    Raises:
-        TrainingCollapsedError: the loss is no number.
+        rounded: Trained in place.
+        pair: The pair that it was made of, recalibrated; it stays as it is and teaches.
     """
-    config = config or QatConfig()
-    device = next(pair.parameters()).device
-    teacher, student = fold(pair).to(device), RoundedPair(pair, share=share).to(device).train()
-    generator = torch.Generator().manual_seed(config.seed)
-    optimizer = torch.optim.SGD(student.parameters(), lr=config.learning_rate, momentum=0.9, nesterov=True)
-    indices = torch.from_numpy(splits.weights)
-    size = min(config.batch_size, len(indices))
-    steps = config.epochs * (len(indices) // size)
-    for step in range(steps):
-        if step % (steps // config.epochs) == 0:
-            order = indices[torch.randperm(len(indices), generator=generator)]
-        if step == steps // 2:
-            student.freeze()
-        start = step % (steps // config.epochs) * size
-        chosen = order[start : start + size]
-        images = augment(dataset.train_images[chosen].to(device), dataset.augmentation, generator=generator)
-        x = normalise(images, dataset.mean, dataset.std)
-        if step == 0:
-            student.watch(x)
-        loss = _loss(student, teacher, x, dataset.train_labels[chosen].to(device))
+
+    def __init__(self, rounded: RoundedPair, pair: Pair) -> None:
+        plan, share = pair.plan, rounded.image.share
+        identity = {"name": f"int8-{plan.coupling}", "hash": stable_hash(asdict(plan)), "share": share}
+        super().__init__(rounded, classes=plan.little.classes, identity=identity)
+        self.rounded, self.teacher = rounded, fold(pair)
+
+    def learn(self, batch: Batch, backward: Backward) -> dict[str, Tensor]:
+        """Learn from one batch; `all` is the sum of both halves' losses."""
+        if batch.step == 0:
+            self.rounded.watch(batch.images)
+        if batch.step >= batch.steps // 2:
+            self.rounded.freeze()
+        loss = _loss(self.rounded, self.teacher, batch.images, batch.labels)
         if not torch.isfinite(loss):
             raise TrainingCollapsedError(
-                f"the loss of int8 fine-tuning was {loss.item()} in step {step + 1}; set finalists.qat_epochs to 0"
+                f"the loss of int8 fine-tuning was {loss.item()} in step {batch.step + 1}; "
+                "set finalists.qat_epochs to 0"
             )
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(student.parameters(), config.clip_norm)
-        for group in optimizer.param_groups:
-            group["lr"] = one_cycle(step, steps, peak=config.learning_rate)
-        optimizer.step()
-    return student.learnt(pair).eval()
+        backward(loss)
+        return {"all": loss.detach()}
+
+    def watch(self, quick: EvaluationContext) -> dict[str, float]:
+        """Return nothing: what counts is what the int8 graphs say, and those are made at the end."""
+        return {}
+
+
+def fine_tune_rounded(
+    rounded: RoundedPair,
+    pair: Pair,
+    dataset: Dataset,
+    splits: Splits,
+    config: QatConfig | None = None,
+    *,
+    resume: bytes | None = None,
+) -> Iterator[EpochReport]:
+    """Train `rounded` in place, on the pair's own device, and yield after every epoch; `learnt` then has the weights.
+
+    Args:
+        rounded: Made of the pair.
+        pair: Recalibrated; it stays as it is and teaches.
+        dataset: The data set that the splits index; its images are not mixed with each other.
+        splits: Only the weights split is learnt from.
+        config: How to train.
+        resume: A checkpoint of this training to go on from; a finished one gives its weights and nothing to do.
+
+    Raises:
+        InvalidRequestError: the checkpoint `resume` is damaged, or of another pair, range, data split or configuration.
+        TrainingCollapsedError: the loss is no number.
+    """
+    plain = replace(dataset, augmentation=replace(dataset.augmentation, mixup=0.0, cutmix=0.0))
+    device = str(next(pair.parameters()).device)
+    terms = (config or QatConfig()).training()
+    yield from Trainer(RoundedLearner(rounded, pair), plain, splits, terms, device=device).epochs(resume)
 
 
 def _loss(student: RoundedPair, teacher: Pair, x: Tensor, labels: Tensor) -> Tensor:

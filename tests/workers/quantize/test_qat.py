@@ -25,6 +25,12 @@ def untrained(coupling: str):
     return calibrated(space, space.plan(space.extreme(coupling, largest=True)))
 
 
+def mended(pair, dataset, splits, config, *, share=1.0):
+    rounded = RoundedPair(pair, share=share)
+    list(fine_tune_rounded(rounded, pair, dataset, splits, config))
+    return rounded.learnt(pair).eval()
+
+
 def test_activations_take_256_levels_and_only_what_was_not_clipped_learns():
     rounding = ActivationRounding(share=1.0)
     rounding(torch.linspace(-1, 3, 1000))
@@ -94,17 +100,41 @@ def test_the_pair_given_stays_as_it_is_and_the_same_seed_learns_the_same(small):
     pair, images = untrained("stem")
     with torch.inference_mode():
         before = pair(images)
-    one, two = (fine_tune_rounded(pair, *small, config=QatConfig(batch_size=32)) for _ in range(2))
+    one, two = (mended(pair, *small, QatConfig(batch_size=32)) for _ in range(2))
     with torch.inference_mode():
         assert all(torch.equal(a, b) for a, b in zip(before, pair(images), strict=True))
         assert all(torch.equal(a, b) for a, b in zip(one(images), two(images), strict=True))
         assert not torch.equal(one(images)[1], before[1])
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("stopped", [1, 2, 3])  # the ranges are kept from the middle of epoch 2 on
+def test_what_goes_on_after_an_epoch_trains_the_rest_alone_and_learns_the_same(small, stopped):
+    pair, config = untrained("stem")[0], QatConfig(epochs=3, batch_size=32)
+    whole, resumed = RoundedPair(pair, share=0.99), RoundedPair(pair, share=0.99)
+    reports = list(fine_tune_rounded(whole, pair, *small, config))
+    rest = list(fine_tune_rounded(resumed, pair, *small, config, resume=reports[stopped - 1].checkpoint))
+    assert [report.epoch for report in rest] == list(range(stopped + 1, 4))
+    assert [report.checkpoint for report in rest] == [report.checkpoint for report in reports[stopped:]]
+    learnt = resumed.learnt(pair).state_dict()
+    assert all(torch.equal(learnt[name], value) for name, value in whole.learnt(pair).state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("coupling", "share", "message"), [("nested", 1.0, "belongs to space 'int8-stem'"), ("stem", 0.9, r"\(share 1.0\)")]
+)
+def test_a_checkpoint_of_another_pair_or_range_is_refused(small, coupling, share, message):
+    pair, other = untrained("stem")[0], untrained(coupling)[0]
+    config = QatConfig(epochs=1, batch_size=128)
+    checkpoint = next(fine_tune_rounded(RoundedPair(pair, share=1.0), pair, *small, config)).checkpoint
+    with pytest.raises(InvalidRequestError, match=message):
+        next(fine_tune_rounded(RoundedPair(other, share=share), other, *small, config, resume=checkpoint))
+
+
 def test_a_loss_that_is_no_number_is_said(small):
     config = QatConfig(learning_rate=1e30, clip_norm=1e30, batch_size=16)
     with pytest.raises(TrainingCollapsedError, match=r"in step .*; set finalists.qat_epochs to 0"):
-        fine_tune_rounded(untrained("stem")[0], *small, config=config)
+        mended(untrained("stem")[0], *small, config)
 
 
 @pytest.mark.parametrize("changes", [{"epochs": 0}, {"batch_size": 0}, {"learning_rate": 0.0}, {"clip_norm": -1.0}])
@@ -124,6 +154,6 @@ def test_training_mends_what_too_low_a_percentile_breaks(trained, context, digit
         return run_pair(made, images, labels=labels).accuracies
 
     broken = accuracies(pair)
-    mended = accuracies(fine_tune_rounded(pair, digits, splits, share=0.975, config=QatConfig(epochs=4, batch_size=32)))
-    assert mended["big"] > broken["big"] + 0.05
-    assert sum(mended.values()) > sum(broken.values()) + 0.05
+    tuned = accuracies(mended(pair, digits, splits, QatConfig(epochs=4, batch_size=32), share=0.975))
+    assert tuned["big"] > broken["big"] + 0.05
+    assert sum(tuned.values()) > sum(broken.values()) + 0.05
