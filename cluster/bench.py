@@ -19,7 +19,7 @@ from workers.bench.planning import CellPlan, plan_cells, view_cells
 from workers.bench.pool import CellPool
 from workers.bench.presets import bench_preset
 from workers.bench.report import write_results
-from workers.bench.rows import Row
+from workers.bench.rows import Row, is_exit
 from workers.bench.workload import Workload
 from workers.data.dataset import DatasetSpec
 from workers.train_config import TrainConfig
@@ -168,18 +168,17 @@ def _keep_command(root: Path, command: list[str]) -> None:
 
 
 def sweep_plot(rows: list[Row], *, title: str) -> BenchPlot:
-    """Return what the plot shows: a line for each pair or early-exit net and seed, a mark for each static net."""
+    """Return what the plot shows: a line for each pair or early-exit net and seed, marks for static nets."""
     lines: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for row in rows:
         if row.measure == "sweep_accuracy" and row.value is not None:
             lines.setdefault((row.system, row.seed), []).append((float(row.x), row.value))
-    nets = {
-        f"{row.system} s{row.seed}": (float(row.x), row.value)
-        for row in rows
-        if row.measure == "exit0_accuracy" and (row.system, row.seed) not in lines and row.value is not None
-    }
+    nets: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        if is_exit(row.measure) and (row.system, row.seed) not in lines and row.value is not None:
+            nets.setdefault(f"{row.system} s{row.seed}", []).append((float(row.x), row.value))
     return BenchPlot(
         title=title,
         lines=tuple(SweepLine(system=s, seed=seed, points=tuple(sorted(p))) for (s, seed), p in lines.items()),
-        nets=nets,
+        nets={name: tuple(sorted(points)) for name, points in nets.items()},
     )

@@ -25,11 +25,11 @@ class SweepLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchPlot:
-    """Sweeps as lines, static nets as marks by name."""
+    """Sweeps as lines; static nets as marks by name, `subnets` as several of one name, all by rising MACs."""
 
     title: str
     lines: tuple[SweepLine, ...]
-    nets: dict[str, tuple[float, float]] = field(default_factory=dict)
+    nets: dict[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
 
     @property
     def colours(self) -> dict[str, str]:
@@ -46,9 +46,10 @@ def bench_png(plot: BenchPlot) -> bytes:
         x, y = ([p[0] / MILLION for p in line.points], [100 * p[1] for p in line.points])
         axes.plot(x, y, color=plot.colours[line.system], lw=1.8 if line.system not in drawn else 0.9, zorder=3)
         drawn.add(line.system)
-    for name, (macs, accuracy) in plot.nets.items():
-        axes.plot([macs / MILLION], [100 * accuracy], "s", mfc="none", mec=INK, markersize=6, zorder=4)
-        axes.annotate(name, (macs / MILLION, 100 * accuracy), xytext=(5, -9), textcoords="offset points", fontsize=7)
+    for name, points in plot.nets.items():
+        x, y = ([p[0] / MILLION for p in points], [100 * p[1] for p in points])
+        axes.plot(x, y, "s", mfc="none", mec=INK, markersize=6, zorder=4)
+        axes.annotate(name, (x[-1], y[-1]), xytext=(5, -9), textcoords="offset points", fontsize=7)
     handles = [Line2D([], [], color=shade, lw=2, label=system) for system, shade in plot.colours.items()]
     if plot.nets:
         handles.append(Line2D([], [], color=INK, marker="s", mfc="none", linestyle="", label="static nets"))
@@ -70,11 +71,11 @@ def bench_html(plot: BenchPlot) -> str:
         )
     if plot.nets:
         figure.add_scatter(
-            x=[macs / MILLION for macs, _ in plot.nets.values()],
-            y=[100 * accuracy for _, accuracy in plot.nets.values()],
+            x=[macs / MILLION for points in plot.nets.values() for macs, _ in points],
+            y=[100 * accuracy for points in plot.nets.values() for _, accuracy in points],
             mode="markers",
             marker={"symbol": "square-open", "size": 10, "color": INK},
-            text=list(plot.nets),
+            text=[name for name, points in plot.nets.items() for _ in points],
             name="static nets",
         )
     figure.update_xaxes(title=COST)

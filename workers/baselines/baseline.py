@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+import torch
+
 from nas_service.layers import LayerRecord
+from nas_service.pair_space import PairSpace
 from nas_service.plan import NetworkPlan
 from workers.baselines.multi_exit import Classifier, MultiExit, drawn, scored
 from workers.bench.system import ExitCosts, FromSetting, Setting
@@ -14,8 +17,11 @@ from workers.data.dataset import Dataset
 from workers.data.splits import Splits
 from workers.evaluation import BATCH, EvaluationData
 from workers.protocol.budget import FORWARD_AND_BACKWARD, TERA
+from workers.sampling import Sandwich
 from workers.train_config import TrainConfig
 from workers.wiring import Wiring, resolve
+
+STEPS_COUNTED = 100  # whose pairs are drawn to know what a step of a supernet costs on average
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -61,6 +67,13 @@ def epochs_within(tera_macs: float, *, macs_per_image: float, images: int) -> in
         images: Training images of an epoch.
     """
     return max(1, int(tera_macs * TERA / (macs_per_image * images) * (1 + 1e-12)))
+
+
+def sandwich_macs(space: PairSpace, *, random_pairs: int, seed: int) -> float:
+    """Return the mean MACs of one image's forward passes through all pairs of a supernet's training step."""
+    sampler, generator = Sandwich(space, random_pairs=random_pairs), torch.Generator().manual_seed(seed)
+    pairs = [pair for step in range(STEPS_COUNTED) for pair in sampler(step, generator)]
+    return float(sum(pair.little_macs + pair.tail_macs for pair in pairs)) / STEPS_COUNTED
 
 
 def finished(net: MultiExit, dataset: Dataset, splits: Splits) -> MultiExit:

@@ -8,17 +8,14 @@ co-training budget pays for, at most the base number; the search is counted apar
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, cast
-
-import torch
 
 from nas_service.errors import InvalidRequestError
 from nas_service.layers import macs
 from nas_service.pair_space import PairSpace
-from nas_service.plan import NetworkPlan, PairPlan
-from workers.baselines.baseline import co_training_tera_macs, epochs_within
+from nas_service.plan import NetworkPlan
+from workers.baselines.baseline import co_training_tera_macs, epochs_within, sandwich_macs
 from workers.baselines.cascade import BIG, LITTLE, CascadeSystem, Halves
 from workers.baselines.half_search import (
     Half,
@@ -36,13 +33,11 @@ from workers.evaluation import RECALIBRATION_IMAGES, EvaluationContext, Evaluati
 from workers.learner import Learner
 from workers.learners.sandwich import SandwichLearner
 from workers.protocol.budget import FORWARD_AND_BACKWARD, TrainingBudget, TrainingPhase
-from workers.sampling import Sandwich
 from workers.supernet import Supernet
 from workers.train_config import TrainConfig
 
 SUPERNET = "supernet"
 EVALUATIONS = 40  # of each half
-STEPS_COUNTED = 100  # whose pairs are drawn to know what a step of the supernet costs on average
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -123,10 +118,7 @@ class SearchedCascade(CascadeSystem):
         return narrowed(independent_space(self.setting.space), {"little": pair.little, "big": pair.big})
 
     def _step_macs(self) -> float:
-        """Return the mean MACs for one image of all pairs of a step."""
-        sampler = Sandwich(self._space(), random_pairs=self.setting.config.random_pairs)
-        generator = torch.Generator().manual_seed(self.seed)
-        return sum(_forward(sampler(step, generator)) for step in range(STEPS_COUNTED)) / STEPS_COUNTED
+        return sandwich_macs(self._space(), random_pairs=self.setting.config.random_pairs, seed=self.seed)
 
     def _data(self) -> tuple[Dataset, Splits]:
         if self.setting.data is None:
@@ -134,7 +126,3 @@ class SearchedCascade(CascadeSystem):
                 f"system {self.name!r} searches on validation images, but its setting has no data; give Setting.data"
             )
         return self.setting.data
-
-
-def _forward(plans: Iterable[PairPlan]) -> float:
-    return float(sum(plan.little_macs + plan.tail_macs for plan in plans))

@@ -48,7 +48,7 @@ class SystemChoices(Record):
         learned: The learned router's weights; None if there was too little to learn.
         exits: Of a net with more than two exits: its choices under each router.
         validation_areas: nAUC of each router on validation; None where all routers are equal.
-        router: The one of the largest nAUC there; None of a static net.
+        router: The one of the largest nAUC there; None of static nets.
         by_class: Of a pair, under that router: its choices with a threshold for each class that the little predicts.
         on_easy: Under that router: the choices with thresholds from the easy half of calibration; None of a static net.
         version: Of this format.
@@ -138,7 +138,7 @@ def freeze_system(
         "reference_macs": costs.reference_macs,
         "temperature": fit_temperature(calibration.logits[0], calibration.labels).value,
     }
-    if exits == 1:
+    if exits == 1 or costs.alternatives:
         return SystemChoices(**shared, validation_areas={}, router=None)
     if exits > 2:
         return _freeze_exits(shared, held_out, costs=costs, budgets=budgets)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from workers.bench.group_tables import class_thresholds, groups, hard_half, worst_classes
-from workers.bench.rows import Row
+from workers.bench.rows import Row, is_exit
 from workers.bench.tables import Key, by_measure, by_system, markdown, percent, plain, signed
 
 MILLION = 1e6
@@ -59,7 +59,11 @@ def _sections(
         "MACs are more than 1 % above the budget. 95 % intervals over test images.",
         by_system(routed, "accuracy_at_budget", **macs),  # type: ignore[arg-type]
     )
-    yield "Exits", "Test accuracy, %, if every image stopped at that exit; a static net has one.", _exits(routed, cells)
+    yield (
+        "Exits",
+        "Test accuracy, %, if every image stopped at that exit; a static net has one, and `subnets` are static nets.",
+        _exits(routed, cells),
+    )
     yield (
         "Iso-accuracy saving S(δ)",
         "Share of the big's MACs saved, %, at the cheapest threshold that loses at most δ points on calibration.",
@@ -162,14 +166,10 @@ VERSUS = (
 def _exits(rows: Sequence[Row], cells: Sequence[Key]) -> str:
     body = []
     for system, seed in cells:
-        exits = [r for r in rows if (r.system, r.seed) == (system, seed) and _is_exit(r.measure)]
+        exits = [r for r in rows if (r.system, r.seed) == (system, seed) and is_exit(r.measure)]
         text = ", ".join(f"{percent(r.value)} at {float(r.x) / MILLION:.3g} M" for r in exits if r.value is not None)
         body.append([f"{system} s{seed}", text])
     return markdown(["system", "accuracy at MACs"], body)
-
-
-def _is_exit(measure: str) -> bool:
-    return measure.startswith("exit") and measure.endswith("_accuracy")
 
 
 def _routers(rows: Sequence[Row], cells: Sequence[Key]) -> str:

@@ -35,9 +35,9 @@ class FinishedCell:
     shift: dict[str, SystemOutputs] = field(repr=False)
 
     @property
-    def exits(self) -> int:
-        """How many."""
-        return len(self.test.logits)
+    def routed(self) -> bool:
+        """Whether something routes between its exits; the exits of others are static nets."""
+        return self.choices.router is not None
 
     @property
     def maker(self) -> RowMaker:
@@ -106,9 +106,9 @@ class Field:
 
         The own subnets of our pairs are among them: each route taken for every image, without a router.
         """
-        if all(cell.exits > 1 for cell in self.cells):
+        if all(cell.routed for cell in self.cells):
             return None
-        members = [c for c in self.cells if c.exits == 1 or c.cell.system.startswith(OURS)]
+        members = [c for c in self.cells if not c.routed or c.cell.system.startswith(OURS)]
         return StaticEnvelope([net for member in members for net in member.routes()])
 
     def reference(self, system: str, cell: FinishedCell) -> FinishedCell | None:

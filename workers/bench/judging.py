@@ -49,13 +49,13 @@ def _cell_rows(cell: FinishedCell, field: Field, resamples: Resamples) -> Iterat
     for index, (logits, macs) in enumerate(zip(cell.test.logits, cell.choices.macs, strict=True)):
         correct = logits.argmax(axis=1) == cell.test.labels
         yield cell.maker.row(f"exit{index}_accuracy", resamples.interval(correct), x=macs)
-    if cell.exits > 2:
+    if cell.choices.exits:
         yield from exit_rows(cell, field, resamples)
-    if cell.exits == 2:
+    if cell.choices.routers:
         yield from _pair_rows(cell, field, resamples)
-    if cell.exits > 1 and cell.shift:
+    if cell.routed and cell.shift:
         yield from shift_rows(cell, field)
-    if cell.exits > 1:
+    if cell.routed:
         yield from hard_rows(cell, field)
 
 

@@ -21,6 +21,7 @@ SYSTEMS: dict[str, str] = {
     "static-mid3": "workers.baselines.static:make_mid3",
     "static-mid4": "workers.baselines.static:make_mid4",
     "static-big": "workers.baselines.static:make_big",
+    "subnets": "workers.baselines.subnets:make",
     "cascade": "workers.baselines.cascade:make",
     "cascade-kd": "workers.baselines.cascade:make_distilled",
     "cascade-nas": "cluster.searched_cascade:make",

@@ -116,3 +116,8 @@ def behaviour_rows(make: RowMaker, behaviour: IsoBehaviour) -> Iterator[Row]:
 def _row(values: Mapping[str, str]) -> Row:
     found: dict[str, Any] = {name: values[name] for name in COLUMNS}
     return Row(**found | {name: float(values[name]) if values[name] else None for name in NUMBERS})
+
+
+def is_exit(measure: str) -> bool:
+    """Return whether a measure is the accuracy at an exit."""
+    return measure.startswith("exit") and measure.endswith("_accuracy")

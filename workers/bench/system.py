@@ -1,6 +1,7 @@
 """What the bench compares: a system is trained in phases, then gives logits of every exit on one split at a time.
 
 A static net has one exit, a pair two (the little, then the escalated answer), an early-exit net one for every head.
+Static nets that are trained together are exits of one system, too.
 """
 
 from __future__ import annotations
@@ -61,12 +62,14 @@ class ExitCosts:
         params: Learnable parameters, shared ones counted once.
         big_macs: Of the static net that savings are counted against; None: the last exit's.
         weights_bytes: Of the float32 weights as deployed; None: of `params`.
+        alternatives: Whether the exits are static nets, of which one answers every input: nothing routes between them.
     """
 
     macs: tuple[float, ...]
     params: int
     big_macs: float | None = None
     weights_bytes: int | None = None
+    alternatives: bool = False
 
     def __post_init__(self) -> None:
         if not self.macs or self.macs[0] <= 0 or any(a >= b for a, b in pairwise(self.macs)):

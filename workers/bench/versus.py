@@ -23,7 +23,7 @@ CASCADE = "cascade"
 
 def versus_rows(cells: Sequence[FinishedCell], *, resamples: Resamples) -> Iterator[Row]:
     """Yield, for each system of ours and each cascade, the difference by seed and over all common seeds."""
-    pairs = {(c.cell.system, c.cell.seed): c for c in cells if c.exits == 2}
+    pairs = {(c.cell.system, c.cell.seed): c for c in cells if c.choices.routers}
     systems = sorted({system for system, _ in pairs})
     seeds = sorted({seed for _, seed in pairs})
     for ours in (s for s in systems if s.startswith(OURS)):

@@ -9,7 +9,6 @@ from nas_service.errors import InvalidRequestError
 from nas_service.layers import macs, params
 from nas_service.search import make_searcher
 from workers.baselines.half_search import HalfSpace, half_error, independent_space, narrowed, search_half
-from workers.baselines.subnets import static_subnets, stratified_pairs
 from workers.bench.registry import make_system
 from workers.evaluation import EvaluationContext, EvaluationData, evaluate
 from workers.supernet import Supernet
@@ -99,32 +98,3 @@ def test_a_search_is_counted_apart_from_training(setting_of):
     assert [phase.name for phase in budget.search_phases] == ["supernet", "scoring"]
     assert [phase.trained for phase in budget.search_phases] == [True, False]
     assert budget.search_tera_macs > 0
-
-
-def test_subnets_are_spread_over_the_macs_of_both_halves(micro):
-    pairs = stratified_pairs(micro, 8, seed=0)
-    bigs, littles = ([getattr(p, f"{h}_macs") for p in pairs.values()] for h in ("big", "little"))
-    assert len(pairs) == 8
-    assert max(bigs) > 8 * min(bigs)
-    assert max(littles) > 4 * min(littles)
-    assert stratified_pairs(micro, 8, seed=0) == pairs
-
-
-def test_too_few_subnets_are_refused(micro):
-    with pytest.raises(InvalidRequestError, match="3 pairs cannot be spread over both halves; ask for at least 4"):
-        stratified_pairs(micro, 3, seed=0)
-
-
-def test_subnets_run_alone_with_the_supernets_weights(micro, small):
-    dataset, splits = small
-    supernet, pairs = Supernet(micro), stratified_pairs(micro, 4, seed=0)
-    for alpha in supernet.alphas.values():
-        alpha.data.fill_(5.0)
-    nets = static_subnets(supernet, pairs, dataset, splits, "calibration")
-    assert [net.name for net in nets[:2]] == ["subnet0-little", "subnet0-big"]
-    assert [net.cost for net in nets[:2]] == [pairs["subnet0"].little_macs, pairs["subnet0"].big_macs]
-    assert all(len(net.correct) == len(splits.calibration) for net in nets)
-    for alpha in supernet.alphas.values():
-        alpha.data.zero_()
-    again = static_subnets(supernet, pairs, dataset, splits, "calibration")
-    assert all(np.array_equal(a.correct, b.correct) for a, b in zip(nets, again, strict=True))
