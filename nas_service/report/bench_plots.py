@@ -11,6 +11,8 @@ from nas_service.report.look import SERIES
 from nas_service.report.png import INK, framed, legend_above, picture_bytes
 
 MILLION = 1e6
+DASHES = {"-": "solid", "--": "dash", ":": "dot", "-.": "dashdot"}  # Matplotlib's line styles in Plotly's words
+STYLES = tuple(DASHES)
 COST, ACCURACY = "average MACs, millions", "test accuracy, %"
 
 
@@ -37,6 +39,11 @@ class BenchPlot:
         systems = dict.fromkeys(line.system for line in self.lines)
         return {system: SERIES[index % len(SERIES)] for index, system in enumerate(systems)}
 
+    @property
+    def dashes(self) -> dict[str, str]:
+        """The line style of every system, in Matplotlib's words; another for each round of the colours."""
+        return {system: STYLES[index // len(SERIES) % len(STYLES)] for index, system in enumerate(self.colours)}
+
 
 def bench_png(plot: BenchPlot) -> bytes:
     """Return the picture; the first seed of a system is drawn stronger."""
@@ -44,13 +51,17 @@ def bench_png(plot: BenchPlot) -> bytes:
     drawn: set[str] = set()
     for line in plot.lines:
         x, y = ([p[0] / MILLION for p in line.points], [100 * p[1] for p in line.points])
-        axes.plot(x, y, color=plot.colours[line.system], lw=1.8 if line.system not in drawn else 0.9, zorder=3)
+        style, width = plot.dashes[line.system], 1.8 if line.system not in drawn else 0.9
+        axes.plot(x, y, color=plot.colours[line.system], linestyle=style, lw=width, zorder=3)
         drawn.add(line.system)
     for name, points in plot.nets.items():
         x, y = ([p[0] / MILLION for p in points], [100 * p[1] for p in points])
         axes.plot(x, y, "s", mfc="none", mec=INK, markersize=6, zorder=4)
         axes.annotate(name, (x[-1], y[-1]), xytext=(5, -9), textcoords="offset points", fontsize=7)
-    handles = [Line2D([], [], color=shade, lw=2, label=system) for system, shade in plot.colours.items()]
+    handles = [
+        Line2D([], [], color=shade, linestyle=plot.dashes[system], lw=2, label=system)
+        for system, shade in plot.colours.items()
+    ]
     if plot.nets:
         handles.append(Line2D([], [], color=INK, marker="s", mfc="none", linestyle="", label="static nets"))
     legend_above(axes, handles)
@@ -66,7 +77,7 @@ def bench_html(plot: BenchPlot) -> str:
             y=[100 * accuracy for _, accuracy in line.points],
             mode="lines+markers",
             marker={"size": 4},
-            line={"color": plot.colours[line.system]},
+            line={"color": plot.colours[line.system], "dash": DASHES[plot.dashes[line.system]]},
             name=f"{line.system} s{line.seed}",
         )
     if plot.nets:
