@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import plotly.graph_objects as go
 from matplotlib.lines import Line2D
@@ -11,7 +12,9 @@ from nas_service.report.look import SERIES
 from nas_service.report.png import INK, framed, legend_above, picture_bytes
 
 MILLION = 1e6
-DASHES = {"-": "solid", "--": "dash", ":": "dot", "-.": "dashdot"}  # Matplotlib's line styles in Plotly's words
+Style = Literal["-", "--", ":", "-."]
+# Matplotlib's line styles in Plotly's words.
+DASHES: dict[Style, str] = {"-": "solid", "--": "dash", ":": "dot", "-.": "dashdot"}
 STYLES = tuple(DASHES)
 COST, ACCURACY = "average MACs, millions", "test accuracy, %"
 
@@ -40,7 +43,7 @@ class BenchPlot:
         return {system: SERIES[index % len(SERIES)] for index, system in enumerate(systems)}
 
     @property
-    def dashes(self) -> dict[str, str]:
+    def dashes(self) -> dict[str, Style]:
         """The line style of every system, in Matplotlib's words; another for each round of the colours."""
         return {system: STYLES[index // len(SERIES) % len(STYLES)] for index, system in enumerate(self.colours)}
 
