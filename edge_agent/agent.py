@@ -17,6 +17,7 @@ from edge_agent.backoff import Backoff, poll_pause_s
 from edge_agent.cache import DEFAULT_MAX_BYTES
 from edge_agent.clocks import power_mode
 from edge_agent.cooling import START_C
+from edge_agent.delivery import FORBIDDEN_ADVICE, Delivery
 from edge_agent.errors import (
     ArtifactError,
     BadUsageError,
@@ -49,7 +50,6 @@ from edge_agent.work import Workplace, answer, measure_lease, refusal
 
 log = logging.getLogger("edge_agent")
 
-_RESEND_S = 30.0
 _REREAD_S = 10.0
 _MAX_REFUSALS = 5
 _MAX_STARTS = 2
@@ -86,11 +86,11 @@ class Agent:
         self._home, self._config, self._incarnation, self._stop, self._local = home, config, incarnation, stop, local
         self._start_c, self._connect = start_c, connect
         self._sensor: EnergySensor | None = None
-        self._backoff = Backoff(rng=rng or random.Random())
+        rng = rng or random.Random()
+        self._backoff, self._delivery = Backoff(rng=rng), Delivery(rng=rng)
         self._spool = Spool(home.spool_path)
         self._settings: AgentSettings | None = None
         self._server_ahead_s = 0.0
-        self._sent_at: dict[str, float] = {}
         self._bad_leases: dict[str, float] = {}
         self._fetched_beside: str | None = None
         self._beat_at = float("-inf")
@@ -159,7 +159,7 @@ class Agent:
         assert self._settings is not None
         self._server_ahead_s = self._settings.host_unix_s - time.time()
         self._beat(mailbox)
-        self._sent_at.clear()
+        self._delivery.reconnected()
         self._backoff.reset()
         log.info("connected as %s (class %s)", self._settings.board, self._settings.board_class)
 
@@ -188,20 +188,22 @@ class Agent:
             log.warning("acknowledgement of %s: %s", result_id, error)
             return
         if word is not None and self._spool.acknowledge(result_id):
-            self._sent_at.pop(result_id, None)
+            self._delivery.forget(result_id)
             if not word.stored:
                 log.warning("the gateway refused result %s: %s", result_id, word.reason)
 
     def _send_pending(self, mailbox: Mailbox) -> None:
         now = time.monotonic()
         for result in self._spool.pending():
-            if now - self._sent_at.get(result.result_id, float("-inf")) < _RESEND_S:
+            if not self._delivery.is_due(result.result_id, now=now):
                 continue
             try:
                 mailbox.put_result(result)
             except ForbiddenError as error:  # the link is sound, so what follows need not wait for this one
-                log.warning("result %s waits: %s", result.result_id, error)
-            self._sent_at[result.result_id] = now
+                if self._delivery.forbidden(result.result_id, now=now):
+                    log.warning("result %s waits: %s; %s", result.result_id, error, FORBIDDEN_ADVICE)
+            else:
+                self._delivery.wrote(result.result_id, now=now)
 
     def _open_leases(self, mailbox: Mailbox, lease_ids: tuple[str, ...]) -> list[Lease]:
         """Return the leases that are to be worked on, in their order."""

@@ -28,6 +28,11 @@ class Desk:
         self._tier, self._raised_tier = spec.measurement.tier, spec.measurement.near_front
         self._job_id, self._measurer, self._classes = job_id, measurer, spec.board_classes()
 
+    @property
+    def has_boards(self) -> bool:
+        """Whether anything is measured at all."""
+        return self._measurer is not None
+
     def _tier_of(self, raised: bool) -> Tier:
         return self._raised_tier if raised and self._raised_tier is not None else self._tier
 

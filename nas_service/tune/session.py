@@ -12,10 +12,8 @@ killed, evaluates no finished candidate again, and asks first for what was asked
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from typing import Any
 
 from nas_service.bar import Bar
 from nas_service.candidate import Candidate, CandidateStatus
@@ -24,19 +22,19 @@ from nas_service.evaluation_report import EvaluationReport
 from nas_service.front_query import FrontCandidate
 from nas_service.pair_space import PairSpace
 from nas_service.search import Searcher
+from nas_service.tune.agenda import Agenda
 from nas_service.tune.desk import Desk
+from nas_service.tune.expectation import Expectation
 from nas_service.tune.flight import Flight
 from nas_service.tune.memory import Known, Memory
 from nas_service.tune.outage import places, unmeasured_text
-from nas_service.tune.patience import Patience
 from nas_service.tune.ports import Archive, Measurer
-from nas_service.tune.prospects import Prospects, broken_bound, foreseen_shortfall
+from nas_service.tune.prospects import Prospects
 from nas_service.tune.raising import is_near_front
 from nas_service.tune.task import Task
 from nas_service.tune.thinker import Thinker
-from nas_service.tune.thrift import Costs, Thrift
 from nas_service.tune.waiting import Waiting
-from nas_service.valuation import Point, priced, told_points
+from nas_service.valuation import priced, told_points
 
 
 class SearchSession:
@@ -68,19 +66,15 @@ class SearchSession:
         spec = task.spec
         self._spec, self._job_id, self._index = spec, task.job_id, task.strategy_index
         self._strategy = spec.strategy[task.strategy_index]
-        self._searcher, self._space, self._archive = searcher, space, archive
+        self._searcher, self._archive = searcher, archive
         self._thinker = Thinker(searcher)
         self._desk = Desk(spec, job_id=task.job_id, measurer=measurer)
         self._note, self._clock = note, clock
         self._flights: dict[str, Flight] = {}
-        self._asked: deque[dict[str, Any]] = deque()  # by the searcher, and not yet handed out
-        self._exhausted = False
         self._waiting = Waiting(spec, desk=self._desk, note=note, clock=clock)
-        self._thrift: Thrift | None = None
-        if spec.measurement.only is not None and measurer is not None:
-            self._thrift = self._new_thrift()
-        self._patience = Patience(spec)
+        self._expectation = Expectation(spec, space=space, desk=self._desk)
         self._memory = Memory(task, space=space, archive=archive)
+        self._agenda = Agenda(self._thinker, memory=self._memory, strategy=self._strategy.name, note=note)
         self._known = self._resume(warm)
         met = any(candidate.values for candidate in self._known.values())
         self._prospects = Prospects(spec.objectives, spec.constraints, met=met)
@@ -114,7 +108,7 @@ class SearchSession:
 
     @property
     def _complete(self) -> bool:
-        return not self._flights and (self._exhausted or self.told >= self._strategy.evaluations)
+        return not self._flights and (self._agenda.exhausted or self.told >= self._strategy.evaluations)
 
     @property
     def unmeasured(self) -> str | None:
@@ -127,7 +121,7 @@ class SearchSession:
         every = self._memory.recall(self._searcher, warm=warm)
         for candidate in every:
             if candidate.over:
-                self._learn(candidate)
+                self._expectation.learn(candidate)
         return {c.phenotype: c for c in every if c.strategy_index == self._index}
 
     def next(self, *, wait: bool = True) -> Candidate | None:
@@ -136,12 +130,13 @@ class SearchSession:
         Without `wait` the searcher thinks beside the caller, ahead of what is asked for, and there is none just now
         while it does so.
         """
-        while not self._exhausted and self._places > 0 and self.dead_end is None:
+        while not self._agenda.exhausted and self._places > 0 and self.dead_end is None:
             if self.told + self.in_flight >= self._strategy.evaluations:
                 return None
-            if not self._asked and not self._ask(wait=wait):
+            architecture = self._agenda.next(self._batch(), wait=wait)
+            if architecture is None:
                 return None
-            candidate = self._memory.record(self._asked.popleft())
+            candidate = self._memory.record(architecture)
             self._known[candidate.phenotype] = candidate
             if candidate.over:  # told in the archive just before a kill, but not yet in the searcher's saved state
                 self._tell(candidate)
@@ -149,8 +144,8 @@ class SearchSession:
             flight = self._flights[candidate.id] = Flight(candidate=candidate)
             if self._is_ruled_out(flight):
                 continue
-            if not wait and not self._asked and self._batch() > 0:
-                self._thinker.begin(self._batch())
+            if not wait:
+                self._agenda.think_ahead(self._batch())
             if candidate.status is not CandidateStatus.EVALUATED or self.wanted_exports(candidate):
                 return (
                     candidate  # also one whose graphs are needed again, since no board could measure it before the cut
@@ -161,18 +156,14 @@ class SearchSession:
 
     def _foresee(self) -> None:
         """Say so, and end, if by what similar halves cost even the smallest pairs do not meet the constraints."""
-        bounds = {o: bound for o, bound in self._spec.parsed_constraints().items() if o.measured}
-        if bounds:
-            found = foreseen_shortfall(self._thrift or self._new_thrift(), self._space, bounds)
-            if found is not None:
-                self._note("constraint", self._prospects.foreseen(found))
+        missed = self._expectation.smallest_miss()
+        if missed is not None:
+            self._note("constraint", self._prospects.foreseen(missed))
 
     def _is_ruled_out(self, flight: Flight) -> bool:
         """End a candidate whose halves are known to cost more than the constraints allow, before it is evaluated."""
-        candidate, bounds = flight.candidate, self._spec.parsed_constraints()
-        if candidate.status is not CandidateStatus.ASKED or not any(bound.measured for bound in bounds):
-            return False
-        missed = broken_bound(candidate.id, bounds, self._desk.costs(candidate))
+        candidate = flight.candidate
+        missed = self._expectation.miss(candidate) if candidate.status is CandidateStatus.ASKED else None
         if missed is None:
             return False
         if warning := self._prospects.missed(missed):
@@ -181,20 +172,6 @@ class SearchSession:
         self._note("infeasible", f"{candidate.id}: {error}")
         self._finish(flight, replace(candidate, status=CandidateStatus.FAILED, error=error))
         return True
-
-    def _ask(self, *, wait: bool) -> bool:
-        """Ask the searcher; return whether it had an answer."""
-        points = self._thinker.take(max(1, self._batch()), wait=wait)
-        if points is None:
-            return False
-        # The state first: cut in between, the searcher asks for the pairs again. The other way round, a pair that it
-        # does not remember could stay in the archive for ever.
-        self._memory.keep(self._thinker.state())
-        self._asked.extend(points)
-        if not points:
-            self._exhausted = True
-            self._note("exhausted", f"{self._strategy.name}: no pair is left that was not asked for before")
-        return bool(points)
 
     def _batch(self) -> int:
         """Return how many candidates to ask for at once; 0 while as many are in flight as may be.
@@ -218,7 +195,7 @@ class SearchSession:
 
     def bar(self, candidate: Candidate) -> Bar | None:
         """Return what ends a candidate's evaluation early; None if it is evaluated on every image in any case."""
-        return self._patience.bar(candidate, self._least_costs(candidate))
+        return self._expectation.bar(candidate, away=self._waiting.away)
 
     def evaluated(self, report: EvaluationReport) -> None:
         """Take in a trial's report: ask for the measurements, or finish what needs none or failed."""
@@ -251,33 +228,17 @@ class SearchSession:
         candidate = flight.candidate
         seen = f"{candidate.accuracies['n']:.0f} of {candidate.accuracies['of']:.0f} images"
         self._note("early", f"{candidate.id}: ended after {seen}, since even with luck it gains less than 1 %")
-        points = self._points(candidate, self._least_costs(candidate))
+        points = self._expectation.early_points(candidate, away=self._waiting.away)
         self._finish(flight, replace(candidate, status=CandidateStatus.FINISHED, values=points))
-
-    def _least_costs(self, candidate: Candidate) -> Costs:
-        return self._thrift.least(candidate) if self._thrift and self._predicts else self._desk.costs(candidate)
-
-    @property
-    def _predicts(self) -> bool:
-        return self._spec.measurement.only is not None or bool(self._waiting.away)
 
     def _spared(self, flight: Flight) -> bool:
         """Finish a candidate that boards need not measure, by what it is believed to cost; return whether it is one."""
-        if self._thrift is None or not self._predicts:
-            return False
-        self._learn(flight.candidate)
-        points = self._thrift.believed(flight.candidate, self._patience.front)
+        points = self._expectation.points(flight.candidate, away=self._waiting.away)
         if points is None:
             return False
         self._note("predicted", f"{flight.candidate.id}: not measured, since even with luck it gains less than 1 %")
         self._finish(flight, replace(flight.candidate, status=CandidateStatus.FINISHED, values=points))
         return True
-
-    def _learn(self, candidate: Candidate) -> None:
-        """Take in what boards have answered about a candidate's halves, whoever asked, and what was told of it."""
-        self._patience.had(candidate)
-        if self._thrift is not None:
-            self._thrift.learn(candidate, self._desk.costs(candidate))
 
     def poll(self) -> bool:
         """Look at the boards; return whether a candidate was finished by them, or a class came or went."""
@@ -290,17 +251,9 @@ class SearchSession:
 
     def _predict_held(self, lost: Collection[str]) -> None:
         """Finish what waits for classes that have just vanished, where what it costs is foreseen well enough."""
-        if not self._predicts:
-            return
-        if self._thrift is None:
-            self._thrift = self._new_thrift(self._archive.list(self._job_id))
+        self._expectation.begin(lambda: self._archive.list(self._job_id))
         for flight in [flight for flight in self._flights.values() if flight.held_by(lost)]:
             self._spared(flight)
-
-    def _new_thrift(self, known: Sequence[Candidate] = ()) -> Thrift:
-        thrift = Thrift(self._spec, space=self._space)
-        self._desk.teach(thrift, known)
-        return thrift
 
     def _join(self, flight: Flight) -> None:
         """Tell what is known of a candidate once boards have answered all that was asked of them."""
@@ -312,7 +265,8 @@ class SearchSession:
             return
         if flight.waiting:
             return
-        whole = self._priced(flight.candidate, flight.boards)
+        assert flight.candidate.curve is not None
+        whole = priced(flight.candidate, Curve.from_bytes(flight.candidate.curve), flight.boards)
         if self._raises(flight, whole):
             return
         keys = self._desk.keys_by_class(flight.candidate, raised=flight.raised)
@@ -331,19 +285,12 @@ class SearchSession:
         tier = self._spec.measurement.near_front
         if tier is None or flight.raised or flight.first or not whole.boards:
             return False
-        if not is_near_front(whole, self._spec, self._patience.front):
+        if not is_near_front(whole, self._spec, self._expectation.front):
             return False
         self._note("raised", f"{flight.candidate.id}: may be on the front, so it is measured again at tier {tier}")
         flight.raise_tier()
         self._waiting.begin(flight, flight.models)
         return True
-
-    def _points(self, candidate: Candidate, boards: Costs) -> tuple[Point, ...]:
-        return told_points(self._priced(candidate, boards), self._spec.objectives, self._spec.constraints)
-
-    def _priced(self, candidate: Candidate, boards: Costs) -> FrontCandidate:
-        assert candidate.curve is not None
-        return priced(candidate, Curve.from_bytes(candidate.curve), boards)
 
     def _fail(self, flight: Flight, error: str) -> None:
         self._note("failed", f"{flight.candidate.id}: {error}")
@@ -357,7 +304,7 @@ class SearchSession:
 
     def _finish(self, flight: Flight, candidate: Candidate) -> None:
         done = replace(candidate, finished_at=self._clock())
-        self._learn(done)
+        self._expectation.learn(done)
         self._tell(done)
         self._archive.finish(done, self._thinker.state())
         self._known[done.phenotype] = done

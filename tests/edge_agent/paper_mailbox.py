@@ -37,9 +37,16 @@ def paper_lease(lease_id: str = "l1", *, token: int = 1) -> Lease:
 
 @dataclass
 class PaperMailbox:
-    """Holds leases as text; `refuses` says which results may not be written, and with which error."""
+    """Holds leases as text, and notes in `events` what is fetched, announced as silence and handed in.
+
+    `refuses` says which results may not be written, and with which error; `failing` which lease's artefact cannot be
+    had the first time, and why; `appear` has a lease come to the inbox only with the n-th look.
+    """
 
     leases: dict[str, str] = field(default_factory=dict)
+    events: list[str] = field(default_factory=list)
+    failing: dict[str, Exception] = field(default_factory=dict)
+    appear: dict[str, int] = field(default_factory=dict)
     results: list[Result] = field(default_factory=list)
     refuses: Callable[[Result], None] = lambda result: None
     looks: int = 0
@@ -48,7 +55,8 @@ class PaperMailbox:
     def list_inbox(self) -> Inbox:
         self.looks += 1
         self.looked(self.looks)
-        return Inbox(tuple(sorted(self.leases)), tuple(result.result_id for result in self.results))
+        there = sorted(name for name in self.leases if self.looks >= self.appear.get(name, 0))
+        return Inbox(tuple(there), tuple(result.result_id for result in self.results))
 
     def read_lease(self, lease_id: str) -> Lease | None:
         return Lease.read(self.leases[lease_id].encode(), lease_id=lease_id)
@@ -60,29 +68,41 @@ class PaperMailbox:
         return Acknowledgement(result_id=result_id, stored=True)
 
     def fetch_artifact(self, artifact: Artifact) -> Path:
+        name = next(name for name, text in self.leases.items() if artifact.sha256 in text)
+        self.events.append(f"fetch {name}")
+        if name in self.failing:
+            raise self.failing.pop(name)
         return Path(artifact.sha256)
 
     def put_result(self, result: Result) -> None:
         self.refuses(result)
         self.results.append(result)
+        self.events.append(f"result {result.lease_id}")
 
     def put_heartbeat(self, heartbeat: Heartbeat) -> float | None:
+        if heartbeat.state == "measuring" and heartbeat.quiet_until_unix_s is not None:
+            self.events.append(f"quiet {heartbeat.lease_id}")
         return None
 
     def close(self) -> None:
         pass
 
 
-def serve(home: Home, mailbox: PaperMailbox, monkeypatch: pytest.MonkeyPatch, *, looks: int = 6) -> None:
+def measured(identity: Result, *, lease: Lease, beat: Callable[[float | None], None], **rest: object) -> Result:
+    """Talk like a measurement does, while preparing and then once before timing, and measure nothing."""
+    beat(None)
+    beat(None)
+    beat(5.0)
+    return answer(lease, incarnation="boot-1")
+
+
+def serve(home: Home, mailbox: PaperMailbox, monkeypatch: pytest.MonkeyPatch, *, looks: int = 20) -> None:
     """Run an agent over a mailbox for some looks into it; every lease is answered without measuring."""
     stop = StopSignal()
 
     def looked(count: int) -> None:
         if count >= looks:
             stop.set()
-
-    def measured(identity: Result, *, lease: Lease, **rest: object) -> Result:
-        return answer(lease, incarnation="boot-1")
 
     mailbox.looked = looked
     monkeypatch.setattr(agent_module, "measure_lease", measured)

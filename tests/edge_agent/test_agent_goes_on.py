@@ -29,6 +29,23 @@ def test_result_that_the_gateway_forbids_does_not_keep_the_next_lease_waiting(
     assert Spool(home.spool_path).pending() == [old]
 
 
+def test_what_to_do_about_a_forbidden_result_is_said_once(
+    home: Home, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tries = []
+
+    def refuse(result: Result) -> None:
+        tries.append(result.result_id)
+        raise ForbiddenError("/outbox: the gateway does not take it")
+
+    monkeypatch.setattr("edge_agent.delivery.RESEND_S", 0.0)
+    Spool(home.spool_path).add(answer(paper_lease("l0"), incarnation="boot-0"))
+    serve(home, PaperMailbox(refuses=refuse), monkeypatch)
+    assert len(tries) > 2
+    assert caplog.text.count("/outbox: the gateway does not take it") == 1
+    assert "let this board write into its outbox on the gateway's machine" in caplog.text
+
+
 def test_spooled_result_that_is_too_large_is_set_aside_with_a_line_in_the_log(
     home: Home, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
