@@ -27,7 +27,8 @@ SHORTLIST = 160
 EXAMINED = 1000  # of a listed space, by their expected curves, before uncertainty is looked at
 DRAWS = 32
 PARENTS = 40
-WIDER = 1.0  # the reference lies beyond the front's nadir by so much of its span: the ends count
+WIDER = 1.0  # the near reference lies beyond the front's nadir by so much of its span: the ends count
+FARTHEST = 10.0  # the far one by at most so much
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,8 +162,14 @@ class LinasProposer(StatelessProposer):
 
 
 def _reference(points: Floats, front: Floats) -> Floats:
-    """The front's nadir and more: its ends count, since a wider front is worth having."""
+    """Between a near reference, a little beyond the front's nadir, and a far one, the worst of all results.
+
+    The farther it lies the more the front's ends count. Whoever judges the front has a reference of their own, which is
+    not known here: near ones neglect the best of each objective, far ones the front's middle. A few absurd results,
+    such as of trainings that broke, must not push it anywhere.
+    """
     ideal, nadir = front.min(axis=0), front.max(axis=0)
     span = np.where(nadir > ideal, nadir - ideal, np.ptp(points, axis=0))
     span = np.where(span > 0, span, np.where(nadir != 0, np.abs(nadir), 1.0))
-    return np.asarray(nadir + WIDER * span, dtype=np.float64)
+    far = np.minimum(points.max(axis=0), nadir + FARTHEST * span)
+    return np.asarray((nadir + WIDER * span + far) / 2, dtype=np.float64)

@@ -18,10 +18,20 @@ class Agenda:
         memory: Keeps the searcher's state.
         strategy: The strategy's name, for the words.
         note: Called with a kind and a sentence when nothing is left to ask for.
+        is_over: Tells, when the searcher had no answer, whether it never will; else it may be asked again.
     """
 
-    def __init__(self, thinker: Thinker, *, memory: Memory, strategy: str, note: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        thinker: Thinker,
+        *,
+        memory: Memory,
+        strategy: str,
+        note: Callable[[str, str], None],
+        is_over: Callable[[], bool],
+    ) -> None:
         self._thinker, self._memory, self._strategy, self._note = thinker, memory, strategy, note
+        self._is_over = is_over
         self._asked: deque[dict[str, Any]] = deque()
         self._exhausted = False
 
@@ -54,6 +64,6 @@ class Agenda:
         # does not remember could stay in the archive for ever.
         self._memory.keep(self._thinker.state())
         self._asked.extend(points)
-        if not points:
+        if not points and self._is_over():
             self._exhausted = True
             self._note("exhausted", f"{self._strategy}: no pair is left that was not asked for before")

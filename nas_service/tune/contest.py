@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from nas_service.candidate import Candidate, Proposal
 from nas_service.choice_space import Point
@@ -283,6 +283,8 @@ def known_candidates(candidates: Iterable[Candidate], *, index: int, mark: str =
 class ContestSession(SearchSession):
     """A session whose searcher is a contest: that nothing is to be asked for just now is not the end."""
 
+    _may_predict: ClassVar[bool] = False  # what one entrant would be spared hangs on what others had measured
+
     @property
     def contest(self) -> Contest:
         """Who takes part."""
@@ -294,9 +296,11 @@ class ContestSession(SearchSession):
 
         Whose turn it is hangs on what came before, so nobody thinks ahead.
         """
-        candidate = super().next()
-        self._exhausted = self.contest.finished
-        return candidate
+        return super().next()
+
+    def _nothing_follows(self) -> bool:
+        """Return whether every entrant is through; else those that wait will ask again."""
+        return self.contest.finished
 
     def _batch(self) -> int:
         """Return 1: whose turn it is hangs on what the last candidate was charged."""
@@ -306,8 +310,3 @@ class ContestSession(SearchSession):
     def _complete(self) -> bool:
         """Whether every entrant is through and nothing is in flight."""
         return not self._flights and self.contest.finished
-
-    @property
-    def _predicts(self) -> bool:
-        """False: what one entrant would be spared hangs on what others had measured."""
-        return False

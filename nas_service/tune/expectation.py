@@ -27,13 +27,14 @@ class Expectation:
         spec: The job.
         space: Decodes architectures.
         desk: Knows what boards have answered.
+        may_predict: Whether costs may be predicted at all.
     """
 
-    def __init__(self, spec: JobSpec, *, space: PairSpace, desk: Desk) -> None:
-        self._spec, self._space, self._desk = spec, space, desk
+    def __init__(self, spec: JobSpec, *, space: PairSpace, desk: Desk, may_predict: bool = True) -> None:
+        self._spec, self._space, self._desk, self._may_predict = spec, space, desk, may_predict
         self._patience = Patience(spec)
         self._thrift: Thrift | None = None
-        if spec.measurement.only is not None and desk.has_boards:
+        if may_predict and spec.measurement.only is not None and desk.has_boards:
             self._thrift = self._taught()
 
     @property
@@ -49,7 +50,7 @@ class Expectation:
 
     def begin(self, known: Callable[[], Sequence[Candidate]]) -> None:
         """Predict from now on, because a class is away; `known` gives the job's candidates if they must be learned."""
-        if self._thrift is None:
+        if self._thrift is None and self._may_predict:
             self._thrift = self._taught(known())
 
     def smallest_miss(self) -> Shortfall | None:
@@ -85,7 +86,7 @@ class Expectation:
         return self._desk.costs(candidate)
 
     def _predicts(self, away: Collection[str]) -> bool:
-        return self._spec.measurement.only is not None or bool(away)
+        return self._may_predict and (self._spec.measurement.only is not None or bool(away))
 
     def _bounds(self) -> Mapping[Objective, float]:
         return {one: bound for one, bound in self._spec.parsed_constraints().items() if one.measured}

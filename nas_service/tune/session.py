@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 from nas_service.bar import Bar
 from nas_service.candidate import Candidate, CandidateStatus
@@ -51,6 +52,8 @@ class SearchSession:
         clock: Unix time in seconds.
     """
 
+    _may_predict: ClassVar[bool] = True
+
     def __init__(
         self,
         task: Task,
@@ -72,9 +75,11 @@ class SearchSession:
         self._note, self._clock = note, clock
         self._flights: dict[str, Flight] = {}
         self._waiting = Waiting(spec, desk=self._desk, note=note, clock=clock)
-        self._expectation = Expectation(spec, space=space, desk=self._desk)
+        self._expectation = Expectation(spec, space=space, desk=self._desk, may_predict=self._may_predict)
         self._memory = Memory(task, space=space, archive=archive)
-        self._agenda = Agenda(self._thinker, memory=self._memory, strategy=self._strategy.name, note=note)
+        self._agenda = Agenda(
+            self._thinker, memory=self._memory, strategy=self._strategy.name, note=note, is_over=self._nothing_follows
+        )
         self._known = self._resume(warm)
         met = any(candidate.values for candidate in self._known.values())
         self._prospects = Prospects(spec.objectives, spec.constraints, met=met)
@@ -105,6 +110,10 @@ class SearchSession:
     def dead_end(self) -> str | None:
         """Why the search would find nothing if it went on, and what to do; None as long as it may."""
         return self._prospects.dead_end
+
+    def _nothing_follows(self) -> bool:
+        """Return whether a searcher that has nothing to ask for just now never will."""
+        return True
 
     @property
     def _complete(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -16,8 +16,10 @@ from nas_service.presets import MICRO
 from nas_service.search import make_searcher
 from nas_service.server_events import JobEvent
 from nas_service.tune.contest import Contest, Contestant, ContestArchive, ContestSession, Past, known_candidates
+from nas_service.tune.outage import LOOK_S
 from nas_service.tune.task import Task
 from tests.nas_service.tune.fakes import JOB, CutError, FakeBoards, FakeTrials, MemoryArchive, run
+from tests.nas_service.tune.test_thrift import LawfulBoards, UnevenTrials
 
 SPACE = PairSpace(MICRO, channels=1, resolution=8, classes=10)
 FIRST_STATE = 100
@@ -51,7 +53,9 @@ def seconds_of(candidate: Candidate) -> Mapping[str, float]:
     return {key: 2.0 for halves in candidate.measurements.values() for key in halves.values()}
 
 
-def session_over(records: Records, spec: JobSpec, boards: FakeBoards | None = None) -> ContestSession:
+def session_over(
+    records: Records, spec: JobSpec, boards: FakeBoards | None = None, clock: Callable[[], float] = lambda: 0.0
+) -> ContestSession:
     """A session as a driver makes one, over what was kept."""
     compare = spec.compare
     contestants = [
@@ -86,7 +90,7 @@ def session_over(records: Records, spec: JobSpec, boards: FakeBoards | None = No
         space=SPACE,
         archive=ContestArchive(records, contest),
         measurer=boards,
-        clock=lambda: 0.0,
+        clock=clock,
     )
 
 
@@ -153,6 +157,39 @@ def test_killed_at_any_write_it_goes_on_to_the_same_histories_and_counts_nothing
         assert history(records) == history(whole)
         assert not finished & set(after.evaluated)
         assert len({(e.data["entrant"], e.data["candidate"]) for e in records.events}) == len(records.events) == 6
+
+
+def test_entrants_that_all_wait_for_what_is_in_flight_ask_again_once_it_is_told():
+    records, trials = Records(), FakeTrials()
+    session = session_over(records, make_spec(strategies=["random", "nsga2"], seeds=1))
+    for _ in range(20):
+        flying = []
+        while (candidate := session.next()) is not None:
+            flying.append(candidate)
+        for candidate in flying:
+            session.evaluated(trials(candidate, session.wanted_exports(candidate)))
+    assert session.finished
+    assert [len(pairs) for pairs in history(records).values()] == [5, 5]
+
+
+def test_no_entrant_is_told_a_predicted_cost_while_a_class_is_away():
+    records, trials, now = Records(), UnevenTrials(), [0.0]
+    boards = LawfulBoards(records)
+    spec = make_spec(strategies=["random", "nsga2", "evolution", "tpe"], seeds=3, evaluations=8)
+    spec = spec.model_copy(update={"objectives": ("error", "latency_ms@pi")})
+    session = session_over(records, spec, boards, clock=lambda: now[0])
+    for step in range(20):
+        if step == 3:
+            boards.away, boards.outcome = frozenset({"pi"}), lambda request: "silent"
+        while (candidate := session.next()) is not None:
+            session.evaluated(trials(candidate, session.wanted_exports(candidate)))
+        boards.work()
+        now[0] += LOOK_S
+        session.poll()
+    over = [candidate.over for candidate in records.list(JOB)]
+    assert sum(over) >= 15
+    assert not all(over)
+    assert not any(candidate.predicted for candidate in records.list(JOB))
 
 
 def test_a_failed_candidate_counts_and_has_no_points():
