@@ -112,7 +112,7 @@ def ended_text(job: Json) -> str:
     began, ended = job.get("started_at"), job.get("finished_at")
     took = f" after {duration(ended - began)}" if began and ended else ""
     advice = {
-        "finished": f"see `nas {'show' if job.get('kind') == 'tune' else 'front'} {job['id']}`",
+        "finished": f"see `nas {'front' if job.get('kind') == 'search' else 'show'} {job['id']}`",
         "stopped": f"continue it with `nas resume {job['id']}`",
         "failed": f"see `nas logs {job['id']}`, then `nas resume {job['id']}`",
     }

@@ -7,7 +7,7 @@ import pytest
 
 from nas_service.commands.console import Console, aligned, cell_text, duration
 from nas_service.commands.progress import BarDisplay, PlainDisplay, Step, make_display, seconds_left
-from nas_service.commands.submit import PATIENCE_S, follow_job
+from nas_service.commands.submit import PATIENCE_S, ended_text, follow_job
 from nas_service.errors import RetryableError
 
 
@@ -31,7 +31,7 @@ class Clock:
 
 def job(state: str, phase: str | None = None, done: float = 0, total: float | None = None) -> dict[str, Any]:
     progress = None if phase is None else {"phase": phase, "done": done, "total": total, "detail": ""}
-    return {"id": "digits-aaaaaa", "state": state, "progress": progress, "message": None}
+    return {"id": "digits-aaaaaa", "kind": "search", "state": state, "progress": progress, "message": None}
 
 
 class Jobs:
@@ -66,6 +66,11 @@ def test_plain_lines_tell_each_phase_with_time_left_and_how_the_job_ended():
         "search candidates 40/40",
         "digits-aaaaaa finished; see `nas front digits-aaaaaa`",
     ]
+
+
+def test_only_what_has_a_front_is_advised_to_show_it():
+    for kind, command in {"search": "front", "compare": "show", "tune": "show", "measure": "show"}.items():
+        assert ended_text(job("finished") | {"kind": kind}).endswith(f"see `nas {command} digits-aaaaaa`")
 
 
 def test_bars_show_every_phase_on_a_terminal():
