@@ -34,7 +34,7 @@ def open_session(model: Path, *, settings: dict[str, Any], profile_prefix: Path 
 
     Args:
         model: The ONNX file.
-        settings: The three of them, and `engines`, the folder for TensorRT's compiled models.
+        settings: The three of them, and for TensorRT `engines`, the folder of its compiled models.
         profile_prefix: Where profiling writes, None for none: it slows every operator down.
 
     Raises:
@@ -55,7 +55,7 @@ def open_session(model: Path, *, settings: dict[str, Any], profile_prefix: Path 
     if profile_prefix is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile_prefix)
-    wanted = _with_fallbacks(provider, threads=settings["threads"], engines=_engines_of(model, settings))
+    wanted = _with_fallbacks(model, settings)
     session = onnxruntime.InferenceSession(str(model), sess_options=options, providers=wanted)
     if session.get_providers()[0] != provider:
         raise ChildFaultError(
@@ -84,12 +84,13 @@ def _engines_of(model: Path, settings: dict[str, Any]) -> Path:
     return Path(settings["engines"]) / model.stem
 
 
-def _with_fallbacks(provider: str, *, threads: int, engines: Path) -> list[Any]:
+def _with_fallbacks(model: Path, settings: dict[str, Any]) -> list[Any]:
     """Return what onnxruntime is to try in turn, node by node; it adds the CPU itself."""
+    provider = settings["provider"]
     if provider == PROVIDERS["xnnpack"]:
-        return [(provider, {"intra_op_num_threads": str(threads)})]  # it has a pool of its own
+        return [(provider, {"intra_op_num_threads": str(settings["threads"])})]  # it has a pool of its own
     if provider == PROVIDERS["tensorrt"]:
-        cache = {"trt_engine_cache_enable": "True", "trt_engine_cache_path": str(engines)}
+        cache = {"trt_engine_cache_enable": "True", "trt_engine_cache_path": str(_engines_of(model, settings))}
         return [(provider, cache), PROVIDERS["cuda"]]
     return [provider]
 

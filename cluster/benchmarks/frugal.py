@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -30,7 +30,7 @@ CLASS = "table"
 OBJECTIVES = ("error", f"latency_ms@{CLASS}")
 CANDIDATES = 200
 BATCH = 5
-SEEDS = 3
+SEEDS = 10
 TRAINED_ON = 100
 SPLITS = 10
 SPEC = parse_job(
@@ -78,34 +78,54 @@ class Spent:
         distinct: Different halves of all candidates.
         candidates: Candidates told.
         points: Measured points (n, 2) of the candidates all of whose halves were measured.
+        truth: The points (n, 2) of all candidates, as if all had been measured.
     """
 
     measured: int
     distinct: int
     candidates: int
     points: Floats
+    truth: Floats
 
 
 def frugality() -> list[Row]:
-    """S5: halves measured by a search of 200 pairs over two for each, and the hypervolume that is kept."""
+    """S5: halves measured by a search of 200 pairs over two for each, and the hypervolume that is kept.
+
+    Kept of what its own candidates would have given, had all been measured; and, beside a search that measures all, of
+    what that finds, though the two soon ask for different pairs: over seeds, one has more luck as often as the other.
+    """
     board = _Board()
-    ratios, kept, distinct = [], [], []
+    ratios, own, other, distinct = [], [], [], []
     for seed in track(range(SEEDS), description="frugal searches", console=Console(stderr=True)):
         frugal, full = board.search(seed, frugal=True), board.search(seed, frugal=False)
-        reference = adaptive_reference(np.vstack([frugal.points, full.points]))
-        kept.append(hypervolume(frugal.points, reference) / hypervolume(full.points, reference))
+        own.append(_kept(frugal.points, frugal.truth))
+        other.append(_kept(frugal.points, full.points))
         ratios.append(frugal.measured / (2 * frugal.candidates))
         distinct.append(frugal.measured / full.measured)
-    shown = ", ".join(f"{share:.3f}" for share in kept)
     detail = (
         f"{CANDIDATES} pairs of a table of cascades trained on digits, error against measured latency, auto, {SEEDS} "
-        f"seeds; every measurement takes as long, so halves are counted; hypervolume kept {shown}; over measuring each "
-        f"different half once {np.mean(distinct):.2f}"
+        f"seeds; every measurement takes as long, so halves are counted"
     )
+    spent = f"{detail}; over measuring each different half once {np.mean(distinct):.2f}"
     rows = [Row(name="S5", figure="board time over measuring both halves of every candidate",
-                value=float(np.mean(ratios)), must=0.35, aim=0.15, detail=detail)]  # fmt: skip
-    figure = "hypervolume over that of measuring every candidate, worst seed"
-    return [*rows, Row(name="S5", figure=figure, value=min(kept), must=0.98, least=True, detail=detail)]
+                value=float(np.mean(ratios)), must=0.35, aim=0.15, detail=spent)]  # fmt: skip
+    for figure, kept in (
+        ("hypervolume over that of all its candidates measured, mean", own),
+        ("hypervolume over that of a search that measures every candidate, mean", other),
+    ):
+        said = f"{detail}; seed by seed {', '.join(f'{share:.3f}' for share in kept)}"
+        rows.append(Row(name="S5", figure=figure, value=float(np.mean(kept)), must=0.98, least=True, detail=said))
+    return rows
+
+
+def _joined(front: Floats, points: Sequence[Point]) -> Floats:
+    both = np.vstack([front, [[float(point[name]) for name in OBJECTIVES] for point in points]])
+    return both[non_dominated(both)]
+
+
+def _kept(points: Floats, truth: Floats) -> float:
+    reference = adaptive_reference(np.vstack([points, truth]))
+    return hypervolume(points, reference) / hypervolume(truth, reference)
 
 
 class _Cascades:
@@ -142,24 +162,27 @@ class _Board:
         space = self._cascades.choices
         searcher = make_searcher("auto", space, objectives=OBJECTIVES, seed=seed, budget=CANDIDATES)
         thrift = Thrift(SPEC, space=cast(Any, self._cascades))
-        asked, measured, front, told = set[str](), set[str](), np.empty((0, 2)), 0
+        asked, measured, told = set[str](), set[str](), 0
+        front = truth = np.empty((0, 2))
         while told < CANDIDATES and (batch := searcher.ask(BATCH)):
             answers = []
             for x in batch:
                 candidate, costs = self._evaluated(x, number=told + 1)
                 asked.update(candidate.structures.values())
+                true_points = told_points(
+                    priced(candidate, Curve.from_bytes(candidate.curve or b""), costs), OBJECTIVES, {}
+                )
+                truth = _joined(truth, true_points)
                 points = thrift.believed(candidate, front.tolist()) if frugal else None
                 if points is None:
                     thrift.learn(candidate, costs)
                     measured.update(candidate.structures.values())
-                    curve = Curve.from_bytes(candidate.curve or b"")
-                    points = told_points(priced(candidate, curve, costs), OBJECTIVES, {})
-                    front = np.vstack([front, [[float(point[name]) for name in OBJECTIVES] for point in points]])
-                    front = front[non_dominated(front)]
+                    points = true_points
+                    front = _joined(front, points)
                 answers.append((x, [{name: float(point[name]) for name in OBJECTIVES} for point in points]))
                 told += 1
             searcher.tell(answers)
-        return Spent(measured=len(measured), distinct=len(asked), candidates=told, points=front)
+        return Spent(measured=len(measured), distinct=len(asked), candidates=told, points=front, truth=truth)
 
     def _evaluated(self, x: Point, *, number: int) -> tuple[Candidate, dict[str, dict[Half, HalfCost]]]:
         """Return a candidate with its curve, and what boards would find that its halves cost."""
