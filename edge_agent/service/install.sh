@@ -101,8 +101,18 @@ make_user() {
     do_it install -d -o "$USER_NAME" -g "$USER_NAME" -m 700 "$STATE"
 }
 
+user_has_python() {
+    runuser -u "$USER_NAME" -- "$PREFIX/bin/python" -c '' 2>/dev/null
+}
+
 install_package() {
-    do_it "$PYTHON" -m venv "$PREFIX"
+    local how=()
+    # An environment whose Python is gone, as after an upgrade of the system, is made anew.
+    if [ -z "$DRY" ] && [ -e "$PREFIX/pyvenv.cfg" ] && ! user_has_python; then how=(--clear); fi
+    do_it "$PYTHON" -m venv "${how[@]}" "$PREFIX"
+    # Root's own Python, such as one below /root, makes an environment that the unit's user cannot run.
+    [ -n "$DRY" ] || user_has_python ||
+        fail "user $USER_NAME cannot run $(command -v "$PYTHON"); name the system's: --python /usr/bin/python3"
     do_it "$PREFIX/bin/pip" install --upgrade pip
     if [ -z "$RUNTIME" ]; then
         do_it "$PREFIX/bin/pip" install --upgrade "$PACKAGE"
