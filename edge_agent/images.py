@@ -55,6 +55,10 @@ def parse_netpbm(data: bytes) -> npt.NDArray[np.uint8]:
 
 def _read_npy(path: Path) -> npt.NDArray[np.uint8]:
     """Return the array of a file, mapped first, so that a header cannot ask for more memory than the file has bytes."""
+    with path.open("rb") as file:
+        begins = file.read(6)
+    if not begins.startswith((b"\x93NUMPY", b"PK")):  # numpy takes it for a pickle and advises to trust it
+        raise ValueError("it is no array; save one with numpy.save")
     array = np.load(path, mmap_mode="r", allow_pickle=False)
     if not isinstance(array, np.ndarray):
         raise ValueError("it is a zip of arrays (.npz); save one array with numpy.save")

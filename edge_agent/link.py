@@ -11,6 +11,7 @@ from pathlib import Path
 
 import paramiko
 from paramiko.hostkeys import HostKeyEntry
+from paramiko.ssh_exception import NoValidConnectionsError
 
 from edge_agent.errors import HostKeyError, LinkError, RefusedError
 from edge_agent.identity import key_blob, key_sha256, show_fingerprint
@@ -166,4 +167,13 @@ def link_errors(where: str) -> Iterator[None]:
             "was removed; get a new code with `nas board add` and run `nas-edge enroll` again"
         ) from None
     except (paramiko.SSHException, EOFError, OSError) as error:
-        raise LinkError(f"{where}: {error or type(error).__name__}; is the gateway up and reachable?") from None
+        raise LinkError(f"{where}: {_reason(error)}; is the gateway up and reachable?") from None
+
+
+def _reason(error: Exception) -> str:
+    """Return what went wrong; paramiko keeps what the system said of each address of a host to itself."""
+    if isinstance(error, NoValidConnectionsError):
+        return "; ".join(sorted({_reason(each) for each in error.errors.values()}))
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__

@@ -185,6 +185,8 @@ def bomb_png(path: Path) -> None:
         ("a.npy", lambda path: np.save(path, np.zeros((8, 8, 3))), 1, "image {} is float64 (8, 8, 3) but must"),
         ("a.npy", lambda path: path.write_bytes(b"\x93NUMPY\x01\x00v\x00{"), 1, "cannot read image {}: EOF"),
         ("a.npy", npz_named_npy, 1, "cannot read image {}: it is a zip of arrays (.npz); save one array"),
+        ("a.npy", lambda path: path.write_bytes(b"hello"), 1, "cannot read image {}: it is no array; save one with"),
+        ("a.npy", lambda path: np.save(path, np.array([{}])), 1, "cannot read image {}: "),
         ("a.npy", huge_npy, 1, "cannot read image {}: "),
         ("a.png", bomb_png, 1, "could be decompression bomb DOS attack.; resize it"),
         ("a.png", lambda path: path.write_bytes(b"hello"), 1, "cannot read image {}: cannot identify image file"),
