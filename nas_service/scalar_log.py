@@ -100,7 +100,7 @@ class MlflowLog:
     """Logs to a run of an MLflow server, found again by the job's id.
 
     Args:
-        uri: The tracking server, or a folder as file:/PATH.
+        uri: The tracking server; a folder as file:/PATH if MLflow's settings allow one.
         job_id: The run's name and tag.
         parameters: Logged once, with a new run.
     """
