@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
+from starlette.routing import BaseRoute, Match
 
 from nas_service.api.headers import SECURITY_HEADERS
 from nas_service.errors import ConflictError, InvalidRequestError, NasError, NotFoundError, RetryableError
@@ -100,6 +101,7 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 _NAMED = re.compile(r"([a-z_]+): (.+)", re.DOTALL)  # a text that begins with the name of a parameter
 _MEDIA = ProblemResponse.media_type
+_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 _DETAIL = {
     404: "no such resource: {path}; see /docs for what there is",
@@ -112,7 +114,18 @@ async def _http_problem(request: Request, error: Exception) -> ProblemResponse:
     path, detail = request.url.path, str(error.detail)
     if detail == http.HTTPStatus(error.status_code).phrase and error.status_code in _DETAIL:
         detail = _DETAIL[error.status_code].format(path=path, method=request.method)
-    return problem(error.status_code, detail, instance=path, headers=error.headers)
+    headers = {"Allow": _allowed(request)} if error.status_code == 405 else error.headers
+    return problem(error.status_code, detail, instance=path, headers=headers)
+
+
+def _allowed(request: Request) -> str:
+    """Return all methods of a path: Starlette's own header names those of the first route alone."""
+    routes: list[BaseRoute] = request.app.routes
+    return ", ".join(
+        method
+        for method in _METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    )
 
 
 async def _validation_problem(request: Request, error: Exception) -> ProblemResponse:

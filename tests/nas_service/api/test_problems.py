@@ -27,7 +27,7 @@ def test_an_unknown_path_is_a_problem(api: Api) -> None:
 def test_a_wrong_method_is_a_problem_with_the_allowed_ones(api: Api) -> None:
     answer = api.ask("PUT", "/api/v1/tokens")
     assert "PUT is not allowed" in check(answer, 405)["detail"]
-    assert answer.headers["allow"]
+    assert answer.headers["allow"] == "GET, POST"
 
 
 def test_an_unknown_job_says_where_jobs_are_listed(api: Api) -> None:
