@@ -94,7 +94,8 @@ def test_what_only_the_service_can_refuse_exits_1(here, job_file):
     assert "rpi9" in outcome.err
 
 
-def test_wait_shows_progress_on_stderr_until_the_job_ends(here, live, job_file):
+def test_wait_shows_progress_on_stderr_until_the_job_ends(here, live, job_file, monkeypatch):
+    monkeypatch.setattr("nas_service.commands.submit.POLL_S", 0.1)  # so that no phase falls between two looks
     driver = threading.Thread(target=play_driver, args=(live.store,))
     driver.start()
     outcome = here("submit", str(job_file), "--set", "name=waited for", "--wait")
