@@ -25,6 +25,7 @@ from edge_agent.errors import (
     ForbiddenError,
     LinkError,
     RefusedError,
+    SpoolError,
     StoppedError,
 )
 from edge_agent.fingerprint import read_fingerprint
@@ -93,6 +94,8 @@ class Agent:
         self._server_ahead_s = 0.0
         self._bad_leases: dict[str, float] = {}
         self._fetched_beside: str | None = None
+        self._storage: str | None = None
+        self._rivals: set[str] = set()
         self._beat_at = float("-inf")
         self._worked_at = float("-inf")
         self._fingerprint = read_fingerprint()
@@ -116,7 +119,7 @@ class Agent:
             except LinkError as error:
                 self._wait_after(error)
             except OSError as error:  # a full disk, most likely: what was not written will be done again
-                self._wait_after(EdgeError(f"{self._home.root}: {error.strerror or error}; free space there"))
+                self._wait_after(EdgeError(f"{self._disk_words(error)}; see nas-edge doctor"))
 
     def _find_sensor(self) -> EnergySensor | None:
         """Return the board's sensor; with options that cannot be used there is no energy, and the agent goes on."""
@@ -139,6 +142,7 @@ class Agent:
             self._begin_connection(mailbox)
             while not self._stop.is_set():
                 worked = self._look(mailbox)
+                self._backoff.reset()
                 since_s = time.monotonic() - self._worked_at
                 assert self._settings is not None
                 self._stop.wait(0.0 if worked else poll_pause_s(poll_s=self._settings.poll_s, since_work_s=since_s))
@@ -158,9 +162,9 @@ class Agent:
         self._read_settings(mailbox)
         assert self._settings is not None
         self._server_ahead_s = self._settings.host_unix_s - time.time()
+        self._storage = self._storage_fault()
         self._beat(mailbox)
         self._delivery.reconnected()
-        self._backoff.reset()
         log.info("connected as %s (class %s)", self._settings.board, self._settings.board_class)
 
     def _look(self, mailbox: Mailbox) -> bool:
@@ -236,12 +240,13 @@ class Agent:
 
     def _work_on(self, mailbox: Mailbox, lease: Lease) -> None:
         log.info("lease %s: %s of %s at tier %s", lease.lease_id, lease.half, lease.model.sha256[:12], lease.tier)
-        starts = self._spool.begin(lease)
         try:
+            starts = self._spool.begin(lease)
             result = self._result(mailbox, lease, starts=starts)
-        except StoppedError as error:
-            identity = answer(lease, incarnation=self._incarnation)
-            result = refusal(identity, status="agent_error", fault="infra", cause=str(error))
+        except (StoppedError, SpoolError) as error:
+            result = self._infra_fault(lease, str(error))
+        except OSError as error:
+            result = self._infra_fault(lease, f"the board's disk fails: {self._disk_words(error)}")
         except LinkError:
             self._spool.forget_begun(lease)
             raise
@@ -250,6 +255,30 @@ class Agent:
         with contextlib.suppress(LinkError):
             self._send_pending(mailbox)
             self._beat(mailbox)
+
+    def _infra_fault(self, lease: Lease, cause: str) -> Result:
+        identity = answer(lease, incarnation=self._incarnation)
+        return refusal(identity, status="agent_error", fault="infra", cause=cause)
+
+    def _disk_words(self, error: OSError) -> str:
+        return f"{error.filename or self._home.root}: {error.strerror or error}"
+
+    def _storage_fault(self) -> str | None:
+        """Return why this board cannot keep what it measures, so that it gets no leases; None if it can."""
+        self._spool.store()
+        return self._spool.fault or self._home.storage_fault()
+
+    def _warn_of_rival(self, mailbox: Mailbox) -> None:
+        """Log once of each other agent that writes as this board, which the lock of a copied home cannot keep out."""
+        found = mailbox.read_heartbeat()
+        if found is not None and found.incarnation not in {self._incarnation, *self._rivals}:
+            self._rivals.add(found.incarnation)
+            log.error(
+                "another agent (%s) writes as board %s, so its home was copied: neither gets leases; stop one of them "
+                "and enrol it by another name (nas board add), in a home of its own",
+                found.incarnation,
+                self._config.board,
+            )
 
     def _result(self, mailbox: Mailbox, lease: Lease, *, starts: int) -> Result:
         identity = answer(lease, incarnation=self._incarnation)
@@ -318,6 +347,8 @@ class Agent:
         if time.monotonic() - self._beat_at >= self._settings.heartbeat_s:
             if look:
                 self._read_settings(mailbox)
+                self._warn_of_rival(mailbox)
+                self._storage = self._storage_fault()
             self._beat(mailbox, state=state, lease=lease)
 
     def _beat(
@@ -335,7 +366,11 @@ class Agent:
                 "agent_version": __version__,
                 "next_host_key_sha256": None if announced is None else key_sha256(key_blob(announced)),
                 "fingerprint": {**self._fingerprint, "power_mode": power_mode(ROOT)},  # may change while we run
-                "health": {**read_health(), "energy_sensor": self._sensor.source if self._sensor else "none"},
+                "health": {
+                    **read_health(),
+                    "energy_sensor": self._sensor.source if self._sensor else "none",
+                    "storage": self._spool.fault or self._storage,
+                },
             }
         )
         server_unix_s = mailbox.put_heartbeat(heartbeat)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import os
+import getpass
 import platform
 import shutil
 import sys
@@ -128,12 +128,13 @@ def check_home(home: Home) -> Check:
     """Check that the home can be written and has room."""
     try:
         home.create()
-        with tempfile.TemporaryFile(dir=home.work_path) as file:
-            file.write(b"x")
+        fault = home.storage_fault()
         free = shutil.disk_usage(home.root).free
     except (EdgeError, OSError) as error:
-        fix = f"sudo chown -R {os.environ.get('USER', '$USER')} {home.root}"
-        return Check(name="home", state="fail", found=f"{home.root} cannot be written: {error}", fix=fix)
+        fault, free = str(error), 0
+    if fault is not None:
+        fix = f"sudo chattr -R -f -i {home.root}; sudo chown -R {getpass.getuser()} {home.root}"
+        return Check(name="home", state="fail", found=f"{home.root} cannot be written: {fault}", fix=fix)
     if free < _MIN_FREE_BYTES:
         found = f"{home.root} has only {free >> 20} MiB free"
         return Check(name="home", state="fail", found=found, fix=f"rm -f {home.cache_path}/*   # or free other space")

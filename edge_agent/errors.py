@@ -43,6 +43,10 @@ class ArtifactError(EdgeError):
     """An artefact could not be had as announced, even on a second try: answer the lease as an infra fault."""
 
 
+class SpoolError(EdgeError):
+    """The board's own disk cannot be written: answer the lease as an infra fault, and begin none until it can."""
+
+
 class ModelRefusedError(EdgeError):
     """An ONNX file that the agent will not load: answer the lease as a model fault."""
 

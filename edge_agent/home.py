@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,6 +106,21 @@ class Home:
             raise EdgeError(
                 f"cannot create {self.root}: {error.strerror}; give a writable folder with --home or ${HOME_VARIABLE}"
             ) from None
+
+    def storage_fault(self) -> str | None:
+        """Return which of the folders cannot be written and why, None if all can; leaves nothing behind."""
+        for folder in (self.root, self.cache_path, self.spool_path, self.work_path):
+            try:
+                with tempfile.TemporaryFile(dir=folder) as file:
+                    file.write(b"x")
+            except OSError as error:
+                return f"{folder}: {error.strerror or error}"
+        return None
+
+    def clear_work(self) -> None:
+        """Remove what measurements left behind that were killed; only for who holds the lock."""
+        for folder in self.work_path.glob("measure-*"):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def config(self) -> BoardConfig:
         """Return the enrolment's outcome.

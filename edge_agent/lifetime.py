@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import secrets
 import select
 import signal
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from edge_agent.home import Home
 
 @contextlib.contextmanager
 def only_agent(home: Home) -> Iterator[str]:
-    """Hold the home's lock, and give this agent's incarnation: boot id and start counter.
+    """Hold the home's lock, and give this agent's incarnation: boot id, start counter, and a draw.
 
     The lock belongs to the process, not to the file, so a killed agent leaves none behind.
 
@@ -34,7 +35,8 @@ def only_agent(home: Home) -> Iterator[str]:
             ) from None
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-        yield f"{boot_id()}-{home.next_start()}"
+        home.clear_work()
+        yield f"{boot_id()}-{home.next_start()}-{secrets.token_hex(2)}"  # the counter of a copied home is no proof
     finally:
         os.close(handle)
 

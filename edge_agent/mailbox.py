@@ -78,6 +78,10 @@ class Mailbox(Protocol):
         """Write the heartbeat; return the server's time of writing in Unix seconds if it tells."""
         ...
 
+    def read_heartbeat(self) -> Heartbeat | None:
+        """Return the last heartbeat of this board, None if it has none that can be read."""
+        ...
+
     def close(self) -> None:
         """Close the connection; never raises."""
         ...
@@ -151,6 +155,13 @@ class SftpMailbox:
             return self._sftp.stat(_HEARTBEAT).st_mtime
         return None
 
+    def read_heartbeat(self) -> Heartbeat | None:
+        """Return the last heartbeat of this board, None if it has none that can be read."""
+        with contextlib.suppress(RecordError, ForbiddenError):
+            text = self._read(_HEARTBEAT)
+            return Heartbeat.from_json(text) if text else None
+        return None
+
     def close(self) -> None:
         """Close the connection; never raises."""
         self._link.close()
@@ -162,7 +173,7 @@ class SftpMailbox:
         except FileNotFoundError:
             return None
         except PermissionError:
-            raise LinkError(f"{path}: the gateway forbids reading it") from None
+            raise ForbiddenError(f"{path}: the gateway forbids reading it") from None
         if len(text) > _MAX_RECORD_BYTES:
             raise RecordError(f"{path} has more than {_MAX_RECORD_BYTES} bytes")
         return text

@@ -8,6 +8,7 @@ import logging
 from pathlib import Path
 from typing import TypeVar
 
+from edge_agent.errors import SpoolError
 from edge_agent.files import sync_folder, write_whole
 from edge_agent.records import RESULT_LIMIT_BYTES, Lease, RecordError, Result
 
@@ -24,7 +25,10 @@ def lease_key(lease: Lease | Result) -> str:
 
 
 class Spool:
-    """A folder of results, one file each, and two small ledgers: leases answered, and leases begun."""
+    """A folder of results, one file each, and two small ledgers: leases answered, and leases begun.
+
+    While the disk cannot be written, `fault` says why. Results are then kept in memory, and stored once it can be.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Read the folder; what no gateway takes is set aside as `.bad`.
@@ -33,8 +37,10 @@ class Spool:
         gateway that no longer wants a result says so.
         """
         self._folder = folder
+        self.fault: str | None = None
         self._answered_path, self._begun_path = folder / "answered.ledger", folder / "begun.ledger"
         self._results: dict[str, Result] = {}
+        self._unstored: set[str] = set()
         for path in sorted(folder.glob("*.json")):
             try:
                 result = _sendable(path)
@@ -59,17 +65,31 @@ class Spool:
         """Note that work on a lease begins; return how often it has begun, this time included.
 
         A second time means that the first took the agent or the whole board down with it.
+
+        Raises:
+            SpoolError: It cannot be noted, so what kills the agent would not be known afterwards: do not begin.
         """
         key = lease_key(lease)
         self._begun[key] = self._begun.get(key, 0) + 1
-        write_whole(self._begun_path, json.dumps(self._begun).encode())
+        if not self._write_begun():
+            self._begun[key] -= 1
+            raise SpoolError(f"the board cannot store its results: {self.fault}")
         return self._begun[key]
 
     def add(self, result: Result) -> None:
-        """Store a result; when this returns it survives a power cut."""
-        write_whole(self._folder / f"{result.result_id}.json", result.to_json().encode())
+        """Store a result; when this returns, and there is no `fault`, it survives a power cut."""
         self._results[result.result_id] = result
+        self._unstored.add(result.result_id)
+        self.store()
         self.forget_begun(result)
+
+    def store(self) -> None:
+        """Store what could not be stored before, and find out whether the disk can be written again."""
+        if self.fault is not None:
+            self._write_begun()
+        for result_id in sorted(self._unstored):
+            if self._write(self._folder / f"{result_id}.json", self._results[result_id].to_json()):
+                self._unstored.remove(result_id)
 
     def acknowledge(self, result_id: str) -> bool:
         """Drop a result that the gateway has taken; return whether it was here."""
@@ -77,16 +97,36 @@ class Spool:
         if result is None:
             return False
         self._answered = [*self._answered, lease_key(result)][-_MAX_ANSWERED:]
-        write_whole(self._answered_path, json.dumps(self._answered).encode())
-        (self._folder / f"{result_id}.json").unlink(missing_ok=True)
-        sync_folder(self._folder)
+        self._write(self._answered_path, json.dumps(self._answered))
+        with contextlib.suppress(OSError):  # what stays is sent once more after a restart, and acknowledged again
+            (self._folder / f"{result_id}.json").unlink(missing_ok=True)
+            sync_folder(self._folder)
+        self._unstored.discard(result_id)
         del self._results[result_id]
         return True
 
     def forget_begun(self, lease: Lease | Result) -> None:
         """Strike a lease from the ledger of those begun: it was answered, or given up with the agent alive."""
         if self._begun.pop(lease_key(lease), None) is not None:
-            write_whole(self._begun_path, json.dumps(self._begun).encode())
+            self._write_begun()
+
+    def _write_begun(self) -> bool:
+        return self._write(self._begun_path, json.dumps(self._begun))
+
+    def _write(self, path: Path, text: str) -> bool:
+        """Store `text` and return True, or note the `fault` and return False."""
+        try:
+            write_whole(path, text.encode())
+        except OSError as error:
+            fault = f"{self._folder}: {error.strerror or error}"
+            if fault != self.fault:
+                log.error("%s; results are kept in memory and no lease is begun until it can be written", fault)
+            self.fault = fault
+            return False
+        if self.fault is not None:
+            log.info("%s can be written again", self._folder)
+        self.fault = None
+        return True
 
 
 def _sendable(path: Path) -> Result:

@@ -16,6 +16,7 @@ from nas_service.presence import presence
 
 _ED25519_HEADER = b"\x00\x00\x00\x0bssh-ed25519\x00\x00\x00\x20"
 _TOLD_LATER = frozenset({"power_mode"})
+RIVAL_S = 60.0  # six heartbeats without the rival's
 _ED25519_BYTES = len(_ED25519_HEADER) + 32
 
 
@@ -40,7 +41,8 @@ class Board:
     """A board as it is known here.
 
     `last_seen` is the gateway's clock when its last heartbeat arrived; `mismatch` says how its fingerprint departs
-    from its class's, in which case it gets no leases.
+    from its class's. `superseded` is the incarnation before the present one; it belongs to an agent that has ended, so
+    `rival_at`, when it was heard once more, is when two agents were last known to use one key.
     """
 
     name: str
@@ -54,11 +56,24 @@ class Board:
     heartbeat: Heartbeat | None = None
     last_seen: float | None = None
     mismatch: str | None = None
+    superseded: str | None = None
+    rival_at: float | None = None
 
-    @property
-    def may_lease(self) -> bool:
-        """Whether new leases may go to this board."""
-        return self.state is BoardState.READY and self.mismatch is None
+    def obstacle(self, *, now: float) -> str | None:
+        """Return what keeps a ready board from getting leases at `now`, in unix seconds; None if nothing does."""
+        if self.mismatch is not None:
+            return self.mismatch
+        if self.rival_at is not None and now - self.rival_at <= RIVAL_S:
+            return (
+                "two agents use its key, so its home was copied: stop one of them and enrol it by another name "
+                "(nas board add), in a home of its own"
+            )
+        storage = self.heartbeat.health.get("storage") if self.heartbeat else None
+        return f"it cannot store its results: {storage}" if isinstance(storage, str) else None
+
+    def may_lease(self, *, now: float) -> bool:
+        """Return whether new leases may go to this board at `now`, in unix seconds."""
+        return self.state is BoardState.READY and self.obstacle(now=now) is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,8 +169,8 @@ def absent_classes(boards: Iterable[Board], wanted: Collection[str], *, now: flo
 
     All of such a class's boards are lost, were never heard, or may get no leases; a suspect one counts as there.
     """
-    here = {board.board_class for board in boards if board.may_lease and _stands(board, now) in ("here", "suspect")}
-    return frozenset(wanted) - here
+    able = (board for board in boards if board.may_lease(now=now) and _stands(board, now) in ("here", "suspect"))
+    return frozenset(wanted) - {board.board_class for board in able}
 
 
 def _stands(board: Board, now: float) -> str:

@@ -66,6 +66,7 @@ class Mailroom:
         self._agent_written: dict[str, tuple[float, AgentSettings | None]] = {}
         self._tidied_at = float("-inf")
         self._judged_at, self._out = float("-inf"), frozenset[str]()
+        self._obstacles: dict[str, str] = {}
         self.present: frozenset[str] = frozenset()
         self.next_host_key: str | None = None  # announced to the boards; may be set from another thread
 
@@ -123,8 +124,20 @@ class Mailroom:
                 self._keep_heartbeats([beat])
 
     def _views(self, boards: Sequence[Board]) -> list[BoardView]:
-        out, gone = self._quarantined(), self.gone()
-        return [_view(board, self._started_at, out=board.name in out, gone=gone.get(board.name)) for board in boards]
+        out, gone, now = self._quarantined(), self.gone(), self._clock()
+        self._log_obstacles(boards, now=now)
+        return [
+            _view(board, self._started_at, out=board.name in out, gone=gone.get(board.name), now=now)
+            for board in boards
+        ]
+
+    def _log_obstacles(self, boards: Sequence[Board], *, now: float) -> None:
+        """Log what newly keeps a board from getting leases."""
+        found = {board.name: why for board in boards if (why := board.obstacle(now=now)) is not None}
+        for name, why in found.items():
+            if self._obstacles.get(name) != why:
+                log.warning("board %s gets no leases: %s", name, why)
+        self._obstacles = found
 
     def _quarantined(self) -> frozenset[str]:
         """Return the boards in quarantine, looked up every few seconds; log who comes and who goes."""
@@ -261,12 +274,12 @@ class Mailroom:
         _sweep_folders(self._folders.enrolments, lambda name: True, older_than=now - ACK_KEPT_S)
 
 
-def _view(board: Board, started_at: float, *, out: bool, gone: float | None) -> BoardView:
+def _view(board: Board, started_at: float, *, out: bool, gone: float | None, now: float) -> BoardView:
     beat = board.heartbeat
     return BoardView(
         name=board.name,
         board_class=board.board_class,
-        may_lease=board.may_lease and not out and (beat is None or beat.state != "stopping"),
+        may_lease=board.may_lease(now=now) and not out and (beat is None or beat.state != "stopping"),
         incarnation=board.incarnation,
         last_seen=board.last_seen,
         silent_since=max(board.last_seen or 0.0, started_at),

@@ -221,13 +221,13 @@ class BoardView(BaseModel):
         quarantine: Quarantine | None = None,
     ) -> BoardView:
         """Return the view of a board with its class's settings and the leases that it has, at unix time `now`."""
-        beat = board.heartbeat
+        beat, obstacle = board.heartbeat, board.obstacle(now=now)
         work = [_work(lease) for lease in leases]
         return cls(
             name=board.name,
             board_class=board.board_class,
-            state="quarantined" if quarantine and board.may_lease else board.state.value,
-            reason=board.mismatch or (quarantine.reason if quarantine else None),
+            state="quarantined" if quarantine and board.may_lease(now=now) else board.state.value,
+            reason=obstacle or (quarantine.reason if quarantine else None),
             until=quarantine.until if quarantine else None,
             presence=presence(board.last_seen, None if beat is None else beat.quiet_until_unix_s, now=now),
             activity=None if beat is None else beat.state,

@@ -194,16 +194,26 @@ def list_boards(client: Client, console: Console, *, now_unix_s: float, as_json:
 
 
 def standing(board: Json) -> str:
-    """Return `ready`, or what keeps a board from work: draining, quarantined, or silent and hence suspect or lost."""
+    """Return `ready`, or what keeps a board from work.
+
+    That is: draining, quarantined, not heard yet (`new`) or no longer (`suspect`, `lost`), or `out` for what `why_out`
+    says.
+    """
     state, presence = str(board["state"]), str(board["presence"])
-    return presence if state == "ready" and presence in ("suspect", "lost") else state
+    if state != "ready":
+        return state
+    if presence != "here":
+        return presence
+    return "out" if board.get("reason") else state
 
 
 def why_out(board: Json) -> str | None:
     """Return why a board gets no leases, and what ends that; None for one that gets some."""
     name = board["name"]
-    if board.get("mismatch"):
-        return f"{name} gets no leases: {board['mismatch']}"
+    if board.get("reason") and board["state"] != "quarantined":
+        return f"{name} gets no leases: {board['reason']}"
+    if standing(board) == "new":
+        return f"{name} was never heard and gets no leases yet: on the board, start `nas-edge run`"
     if standing(board) == "lost":
         return (
             f"{name} is silent and gets no leases until it is heard again: on the board, see that `nas-edge run` runs "
@@ -220,7 +230,7 @@ def stalled_classes(boards: Sequence[Json]) -> list[str]:
     lines = []
     for board_class in sorted({board["board_class"] for board in boards}):
         members = [board for board in boards if board["board_class"] == board_class]
-        if any(standing(board) in ("ready", "suspect") and not board.get("mismatch") for board in members):
+        if any(standing(board) in ("ready", "suspect") and not board.get("reason") for board in members):
             continue
         states = ", ".join(f"{board['name']} ({standing(board)})" for board in members)
         held = next((board["name"] for board in members if board["state"] in ("draining", "quarantined")), None)

@@ -187,6 +187,7 @@ class FleetStore:
                 expected = frozen.get(row["board_class"])
                 mismatch = None if expected is None else fingerprint_difference(expected, beat.fingerprint)
                 anew = row["incarnation"] != beat.incarnation
+                returned = anew and row["superseded"] == beat.incarnation
                 connection.execute(
                     boards.update()
                     .where(boards.c.name == beat.board)
@@ -194,6 +195,8 @@ class FleetStore:
                         heartbeat=beat.to_dict(),
                         incarnation=beat.incarnation,
                         incarnation_since=seen_at if anew else row["incarnation_since"],
+                        superseded=row["incarnation"] if anew else row["superseded"],
+                        rival_at=seen_at if returned else row["rival_at"],
                         last_seen=seen_at,
                         mismatch=mismatch,
                     )
@@ -322,6 +325,8 @@ def _write_board(connection: Connection, name: str, *, board_class: str, key: st
         "heartbeat": None,
         "last_seen": None,
         "mismatch": None,
+        "superseded": None,
+        "rival_at": None,
     }
     if connection.execute(select(boards.c.name).where(boards.c.name == name)).first() is None:
         connection.execute(boards.insert().values(name=name, **values))

@@ -34,6 +34,8 @@ def board_of(row: RowMapping) -> Board:
         heartbeat=_heartbeat_of(row["heartbeat"]),
         last_seen=row["last_seen"],
         mismatch=row["mismatch"],
+        superseded=row["superseded"],
+        rival_at=row["rival_at"],
     )
 
 

@@ -40,6 +40,8 @@ boards = Table(
     Column("heartbeat", JsonText, nullable=True),  # the last one
     Column("last_seen", Float, nullable=True),
     Column("mismatch", Text, nullable=True),  # how its fingerprint departs from its class's
+    Column("superseded", String(128), nullable=True),  # the incarnation before the present one
+    Column("rival_at", Float, nullable=True),  # when that one was heard once more
 )
 
 enrolments = Table(

@@ -49,6 +49,8 @@ class PaperMailbox:
     appear: dict[str, int] = field(default_factory=dict)
     results: list[Result] = field(default_factory=list)
     refuses: Callable[[Result], None] = lambda result: None
+    heartbeats: list[Heartbeat] = field(default_factory=list)
+    heartbeat_s: float = 10.0
     looks: int = 0
     looked: Callable[[int], None] = lambda looks: None
 
@@ -62,7 +64,8 @@ class PaperMailbox:
         return Lease.read(self.leases[lease_id].encode(), lease_id=lease_id)
 
     def read_settings(self) -> AgentSettings:
-        return AgentSettings(board="pi", board_class="x86", host_unix_s=time.time(), poll_s=0.01)
+        now = time.time()
+        return AgentSettings(board="pi", board_class="x86", host_unix_s=now, poll_s=0.01, heartbeat_s=self.heartbeat_s)
 
     def read_acknowledgement(self, result_id: str) -> Acknowledgement | None:
         return Acknowledgement(result_id=result_id, stored=True)
@@ -80,9 +83,13 @@ class PaperMailbox:
         self.events.append(f"result {result.lease_id}")
 
     def put_heartbeat(self, heartbeat: Heartbeat) -> float | None:
+        self.heartbeats.append(heartbeat)
         if heartbeat.state == "measuring" and heartbeat.quiet_until_unix_s is not None:
             self.events.append(f"quiet {heartbeat.lease_id}")
         return None
+
+    def read_heartbeat(self) -> Heartbeat | None:
+        return self.heartbeats[-1] if self.heartbeats else None
 
     def close(self) -> None:
         pass
@@ -96,16 +103,28 @@ def measured(identity: Result, *, lease: Lease, beat: Callable[[float | None], N
     return answer(lease, incarnation="boot-1")
 
 
-def serve(home: Home, mailbox: PaperMailbox, monkeypatch: pytest.MonkeyPatch, *, looks: int = 20) -> None:
-    """Run an agent over a mailbox for some looks into it; every lease is answered without measuring."""
+def serve(
+    home: Home,
+    mailbox: PaperMailbox,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    looks: int = 20,
+    and_then: Callable[[int], None] = lambda looks: None,
+    measure: Callable[..., object] = measured,
+) -> None:
+    """Run an agent over a mailbox for some looks into it; every lease is answered without measuring.
+
+    `and_then` is called with the number of each look.
+    """
     stop = StopSignal()
 
     def looked(count: int) -> None:
+        and_then(count)
         if count >= looks:
             stop.set()
 
     mailbox.looked = looked
-    monkeypatch.setattr(agent_module, "measure_lease", measured)
+    monkeypatch.setattr(agent_module, "measure_lease", measure)
     config = BoardConfig(host="127.0.0.1", port=22, board="pi", board_class="x86")
     Agent(home, config=config, incarnation="boot-1", stop=stop, connect=lambda *_: mailbox, rng=random.Random(0)).run()
     stop.close()

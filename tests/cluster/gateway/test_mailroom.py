@@ -43,6 +43,25 @@ def test_silent_board_finds_nothing(office: Office) -> None:
     assert board.leases() == []
 
 
+def test_copied_home_gets_no_leases_while_both_its_agents_talk_and_the_log_says_so_once(
+    office: Office, caplog: pytest.LogCaptureFixture
+) -> None:
+    board, copy = office.enrol(), PaperBoard(office.folders.boards / "pi-1")
+    copy.incarnation = "boot-1-copy"
+    for _ in range(3):
+        for agent in (board, copy):
+            office.now += 5
+            office.hear(agent)
+    office.request("a")
+    office.hear(board)
+    assert board.leases() == []
+    assert caplog.text.count("board pi-1 gets no leases: two agents use its key") == 1
+    for _ in range(8):
+        office.now += 10
+        office.hear(copy)
+    assert len(copy.leases()) == 1
+
+
 def test_answer_is_stored_acknowledged_and_cleared_away(office: Office) -> None:
     board = office.enrol()
     [key] = office.request("a")

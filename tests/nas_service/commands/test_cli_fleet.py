@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import re
+import time
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +14,7 @@ from nas_service.client import Client
 from nas_service.commands import boards
 from nas_service.commands.boards import stalled_classes, standing, why_out
 from nas_service.errors import NasError
+from tests.cluster.gateway.samples import heartbeat
 from tests.nas_service.api.archive import measure_on_two
 from tests.nas_service.commands.live import BOARD, enrol
 
@@ -73,11 +76,13 @@ def test_board_add_refuses_a_board_that_is_enrolled(here, search):
 
 
 def test_board_ls_says_that_a_board_was_never_heard_from(here, search):
-    header, *rows = here("board", "ls").out.splitlines()
+    listed = here("board", "ls")
+    header, *rows = listed.out.splitlines()
     row = next(r for r in rows if r.startswith(BOARD))
     assert header.split() == ["BOARD", "CLASS", "STATE", "ACTIVITY", "LAST", "SEEN", "LEASE"]
-    assert row.split()[:3] == [BOARD, "local-x86", "ready"]
+    assert row.split()[:3] == [BOARD, "local-x86", "new"]
     assert row.split()[4] == "-"
+    assert f"{BOARD} was never heard and gets no leases yet: on the board, start `nas-edge run`" in listed.err
 
 
 def test_board_show_names_the_known_boards_when_there_is_no_such_one(here, search):
@@ -128,6 +133,9 @@ def test_draining_the_only_board_of_a_class_says_that_its_measurements_wait(here
     assert "class rpi8 has no board that gets leases: pi-8 (draining)" in said
     assert "class rpi8 has no board" in here("board", "ls").err
     assert "pi-8 gets work again" in here("board", "undrain", "pi-8").err
+    assert "pi-8 (new)" in here("board", "ls").err
+    beat = replace(heartbeat("pi-8"), fingerprint={"model": "test"})
+    live.store.fleet.heartbeats([(beat, time.time())])
     assert "class rpi8" not in here("board", "ls").err
     here("board", "rm", "pi-8")
 
@@ -144,7 +152,14 @@ def test_a_board_in_quarantine_is_listed_with_the_reason_and_the_way_out():
     assert why_out(board) == (
         "pi is in quarantine until somebody has looked at it: hot; to end it now: nas board undrain pi"
     )
-    assert stalled_classes([board, {**board, "name": "pi-2", "state": "ready"}]) == []
+    assert stalled_classes([board, {**board, "name": "pi-2", "state": "ready", "reason": None}]) == []
+
+
+def test_a_board_with_an_obstacle_is_out_and_says_which():
+    board = {"name": "pi", "board_class": "rpi5", "state": "ready", "presence": "here", "reason": "two agents use it"}
+    assert standing(board) == "out"
+    assert why_out(board) == "pi gets no leases: two agents use it"
+    assert "pi (out)" in stalled_classes([board])[0]
 
 
 def test_a_board_that_fell_silent_is_named_with_where_to_look():

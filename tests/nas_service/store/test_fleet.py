@@ -10,7 +10,7 @@ import pytest
 
 from edge_agent.records import RuntimeSettings
 from nas_service.errors import ConflictError, InvalidRequestError, NotFoundError
-from nas_service.fleet import BoardState, fingerprint_difference, normal_public_key
+from nas_service.fleet import RIVAL_S, BoardState, fingerprint_difference, normal_public_key
 from nas_service.measurement import RequestStatus
 from nas_service.store import Store
 from nas_service.store.fleet import FleetStore
@@ -124,8 +124,8 @@ def test_class_keeps_its_settings(fleet: FleetStore) -> None:
 
 def test_drained_board_gets_no_leases_until_it_is_made_ready(fleet: FleetStore) -> None:
     enrol(fleet)
-    assert not fleet.drain("pi-1").may_lease
-    assert fleet.drain("pi-1", draining=False).may_lease
+    assert not fleet.drain("pi-1").may_lease(now=NOW)
+    assert fleet.drain("pi-1", draining=False).may_lease(now=NOW)
 
 
 def test_removed_board_has_no_key_and_may_be_enrolled_anew(fleet: FleetStore) -> None:
@@ -163,15 +163,45 @@ def test_board_that_changed_gets_no_leases_until_it_is_as_its_class_again(fleet:
     assert fleet.board("pi-1").mismatch == "onnxruntime is '9' but the class has None"
 
 
+def test_two_agents_of_one_key_are_told_by_an_incarnation_that_comes_back(fleet: FleetStore) -> None:
+    enrol(fleet)
+    for at, incarnation in enumerate(("boot-1", "boot-2", "boot-3", "boot-3")):  # restarts, as often as one likes
+        fleet.heartbeats([(heartbeat("pi-1", incarnation=incarnation), NOW + at)])
+        assert fleet.board("pi-1").may_lease(now=NOW + at)
+    fleet.heartbeats([(heartbeat("pi-1", incarnation="boot-2"), NOW + 10)])
+    board = fleet.board("pi-1")
+    assert "two agents use its key" in (board.obstacle(now=NOW + 10) or "")
+    assert not board.may_lease(now=NOW + 10 + RIVAL_S)
+    assert board.may_lease(now=NOW + 11 + RIVAL_S)  # the other has been silent for a minute
+
+
+def test_board_enrolled_anew_has_no_rival(fleet: FleetStore) -> None:
+    enrol(fleet)
+    for incarnation in ("boot-1", "boot-2", "boot-1"):
+        fleet.heartbeats([(heartbeat("pi-1", incarnation=incarnation), NOW)])
+    fleet.remove("pi-1", now=NOW)
+    enrol(fleet, key=KEY_2)
+    assert fleet.board("pi-1").may_lease(now=NOW)
+
+
+def test_board_that_cannot_store_gets_no_leases_until_it_says_that_it_can(fleet: FleetStore) -> None:
+    enrol(fleet)
+    fault = "/home/pi/spool: Read-only file system"
+    fleet.heartbeats([(replace(heartbeat("pi-1"), health={"storage": fault}), NOW)])
+    assert fleet.board("pi-1").obstacle(now=NOW) == f"it cannot store its results: {fault}"
+    fleet.heartbeats([(replace(heartbeat("pi-1"), health={"storage": None}), NOW)])
+    assert fleet.board("pi-1").may_lease(now=NOW)
+
+
 def test_board_that_tells_no_fingerprint_gets_no_leases_whatever_it_told_before(fleet: FleetStore) -> None:
     enrol(fleet)
     for fingerprint, mismatch in (({"model": "pi"}, None), ({}, "model is None but the class has 'pi'")):
         fleet.heartbeats([(replace(heartbeat("pi-1"), fingerprint=fingerprint), NOW)])
         board = fleet.board("pi-1")
-        assert (board.mismatch, board.may_lease) == (mismatch, mismatch is None)
-    assert not fleet.board("pi-1").may_lease
+        assert (board.mismatch, board.may_lease(now=NOW)) == (mismatch, mismatch is None)
+    assert not fleet.board("pi-1").may_lease(now=NOW)
     fleet.heartbeats([(heartbeat("pi-1"), NOW)])
-    assert fleet.board("pi-1").may_lease
+    assert fleet.board("pi-1").may_lease(now=NOW)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +221,7 @@ def test_difference_of_fingerprints_is_named(got: dict[str, Any], difference: st
 def test_boards_enrolled_before_power_modes_were_told_stay_and_new_classes_tell_modes_apart(fleet: FleetStore) -> None:
     enrol(fleet)
     fleet.heartbeats([(replace(heartbeat("pi-1"), fingerprint={"model": "pi", "power_mode": "0001"}), NOW)])
-    assert fleet.board("pi-1").may_lease
+    assert fleet.board("pi-1").may_lease(now=NOW)
     mismatch = fingerprint_difference({"model": "orin", "power_mode": "0000"}, {"model": "orin", "power_mode": "0001"})
     assert mismatch == "power_mode is '0001' but the class has '0000'"
 
