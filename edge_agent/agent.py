@@ -266,7 +266,12 @@ class Agent:
     def _storage_fault(self) -> str | None:
         """Return why this board cannot keep what it measures, so that it gets no leases; None if it can."""
         self._spool.store()
-        return self._spool.fault or self._home.storage_fault()
+        fault = self._spool.fault or self._home.storage_fault()
+        if fault is not None and fault != self._storage:
+            log.error("no leases until this board can store its results: %s; see nas-edge doctor", fault)
+        if fault is None and self._storage is not None:
+            log.info("this board can store its results again")
+        return fault
 
     def _warn_of_rival(self, mailbox: Mailbox) -> None:
         """Log once of each other agent that writes as this board, which the lock of a copied home cannot keep out."""
