@@ -165,8 +165,8 @@ def _reference(points: Floats, front: Floats) -> Floats:
     """Between a near reference, a little beyond the front's nadir, and a far one, the worst of all results.
 
     The farther it lies the more the front's ends count. Whoever judges the front has a reference of their own, which is
-    not known here: near ones neglect the best of each objective, far ones the front's middle. A few absurd results,
-    such as of trainings that broke, must not push it anywhere.
+    not known here: near ones neglect the best of each objective, far ones the front's middle. However absurd a result,
+    such as of a training that broke, it lies at most (WIDER + FARTHEST) / 2 of the front's spans beyond the nadir.
     """
     ideal, nadir = front.min(axis=0), front.max(axis=0)
     span = np.where(nadir > ideal, nadir - ideal, np.ptp(points, axis=0))
