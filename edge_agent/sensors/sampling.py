@@ -100,8 +100,9 @@ def sample(
             if _is_gap(readings.samples, sensor.interval_s):
                 readings.fault = readings.fault or fault
             fault = None
-        due = max(due + int(sensor.interval_s * rng.uniform(1 - JITTER, 1 + JITTER) * 1e9), clock())
-        if wait((due - clock()) / 1e9):
+        now = clock()
+        due = max(due + int(sensor.interval_s * rng.uniform(1 - JITTER, 1 + JITTER) * 1e9), now)
+        if wait((due - now) / 1e9):
             break
     readings.fault = readings.fault or fault
     return readings

@@ -163,6 +163,22 @@ def test_sampling_intervals_are_jittered_by_half(tmp_path: Path) -> None:
     assert 0.074 < max(pauses) <= 0.075
 
 
+def test_sampling_that_falls_behind_goes_on_at_once(tmp_path: Path) -> None:
+    now_ns, pauses = 0, []
+
+    def clock() -> int:  # every look at it takes longer than an interval
+        nonlocal now_ns
+        now_ns += S // 10
+        return now_ns
+
+    def wait(pause_s: float) -> bool:
+        pauses.append(pause_s)
+        return len(pauses) == 20
+
+    assert len(sampling.sample(sensor(tmp_path), rng=random.Random(0), wait=wait, clock=clock).samples) == 20
+    assert set(pauses) == {0.0}  # select() refuses to wait for less
+
+
 @pytest.mark.slow
 def test_a_measurement_whose_sensor_vanishes_keeps_its_latency_and_says_why_it_has_no_energy(
     tmp_path: Path, model_path: Path
