@@ -309,4 +309,6 @@ def answer_of(reference: Any) -> Any:
     except ray.exceptions.RayTaskError as error:
         raise error.cause if isinstance(error.cause, Exception) else error from None
     except ray.exceptions.RayActorError as error:
-        raise RetryableError(f"a worker was lost ({' '.join(str(error).split())}); resume the job, and it goes on") from error
+        raise RetryableError(
+            f"a worker was lost ({' '.join(str(error).split())}); resume the job, and it goes on"
+        ) from error
