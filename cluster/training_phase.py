@@ -12,14 +12,14 @@ import ray
 
 from cluster.last_epoch import LastEpoch
 from nas_service.class_cost import ClassCost
-from nas_service.errors import InvalidRequestError
+from nas_service.errors import InvalidRequestError, RetryableError
 from nas_service.job import JobSpec
 from nas_service.pair_space import PairSpace, SpaceDefinition
 from nas_service.scalar_log import NO_LOG, ScalarLog
 from nas_service.space import load_definition
 from nas_service.store import Store
 from nas_service.store.job_record import Progress
-from workers.actors import TrainerActor
+from workers.actors import TrainerActor, on_this_node
 from workers.checkpoint import Checkpoint, load_weights
 from workers.data.dataset import DatasetSpec
 from workers.evaluation import EvaluationData
@@ -220,6 +220,7 @@ def _trainer(spec: JobSpec, definition: SpaceDefinition, dataset: DatasetSpec) -
             num_cpus=resources.cpus if alone else 0,
             num_gpus=resources.gpus if alone else 0,
             max_concurrency=1 if alone else 2,
+            scheduling_strategy="DEFAULT" if alone else on_this_node(),
         )
         .remote(
             definition,
@@ -307,3 +308,7 @@ def answer_of(reference: Any) -> Any:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
         raise error.cause if isinstance(error.cause, Exception) else error from None
+    except ray.exceptions.RayActorError as error:
+        raise RetryableError(
+            f"a worker was lost ({' '.join(str(error).split())}); resume the job, and it goes on"
+        ) from error

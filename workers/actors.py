@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, cast
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from nas_service.errors import InvalidRequestError, RetryableError
 from nas_service.pair_space import SpaceDefinition
@@ -69,6 +70,11 @@ class ReportBox:
         return reports, self._error
 
 
+def on_this_node() -> NodeAffinitySchedulingStrategy:
+    """Return what keeps an actor on this process's node, so that the end of another one does not take it along."""
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+
+
 def train_worker(settings: dict[str, Any]) -> None:
     """Train as one worker of a Ray Train group and put reports into the box, if this is the first worker.
 
@@ -103,7 +109,7 @@ class GroupTraining:
 
     def __init__(self, run: TrainingRun, group: WorkerGroup, *, resume: bytes | None = None) -> None:
         self._run, self._group = run, group
-        self._box = cast(Any, ReportBox).remote(resume)
+        self._box = cast(Any, ReportBox).options(scheduling_strategy=on_this_node()).remote(resume)
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._fit, daemon=True)
         self._thread.start()

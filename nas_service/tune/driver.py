@@ -25,6 +25,7 @@ from ray.tune.search import Searcher as TuneSearcher
 from nas_service.bar import Bar
 from nas_service.evaluation_report import EvaluationReport
 from nas_service.tune.session import SearchSession
+from nas_service.tune.starting import StartingScheduler
 
 AHEAD = 2  # trials that are handed out beside those that run
 _IDLE_S = 0.05
@@ -200,6 +201,7 @@ def run_search(
             trainable,
             tune_config=TuneConfig(
                 search_alg=searcher,
+                scheduler=StartingScheduler(evaluators.count),
                 num_samples=-1,
                 max_concurrent_trials=evaluators.count,
                 reuse_actors=True,

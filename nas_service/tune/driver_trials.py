@@ -20,11 +20,13 @@ from typing import Any, Protocol, cast
 import ray
 from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig
-from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from ray.tune.search import Searcher as TuneSearcher
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from nas_service.job_tune import Tune
 from nas_service.tune.driver import EvaluatorSetting
+from nas_service.tune.starting import StartingScheduler
 from nas_service.tune.trials import Start, TuneSession
 from nas_service.tuning import TrialReport
 
@@ -121,20 +123,27 @@ class TrialLeg(tune.Trainable):
         """Nothing: a leg that is started again asks the shelf."""
 
 
-class LegScheduler(FIFOScheduler):
+class LegScheduler(StartingScheduler):
     """Hands each epoch's report to the session and does what it says.
 
     Args:
         session: The session.
+        workers: How many actors train.
         shelf: The actor that holds checkpoints.
         stop_requested: Asked after each epoch; True ends the leg, which can be resumed.
         progress: Called when something changed.
     """
 
     def __init__(
-        self, session: TuneSession, *, shelf: Any, stop_requested: Callable[[], bool], progress: Callable[[], None]
+        self,
+        session: TuneSession,
+        *,
+        workers: int,
+        shelf: Any,
+        stop_requested: Callable[[], bool],
+        progress: Callable[[], None],
     ) -> None:
-        super().__init__()
+        super().__init__(workers)
         self._session, self._shelf = session, shelf
         self._stop_requested, self._progress = stop_requested, progress
 
@@ -241,7 +250,8 @@ def run_trials(
     logging.getLogger("ray.tune.analysis").setLevel(logging.ERROR)  # it misses files that we do not write
     if session.finished:
         return
-    shelf = cast(Any, CheckpointShelf).remote()
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    shelf = cast(Any, CheckpointShelf).options(scheduling_strategy=here).remote()  # no other machine's end takes it
     with tempfile.TemporaryDirectory(prefix="nas-trials-") as scratch:
         trainable = tune.with_resources(
             tune.with_parameters(TrialLeg, factory=factory, parameters=parameters, shelf=shelf),
@@ -251,7 +261,13 @@ def run_trials(
             trainable,
             tune_config=TuneConfig(
                 search_alg=LegSearcher(session, shelf=shelf, workers=workers.count, stop_requested=stop_requested),
-                scheduler=LegScheduler(session, shelf=shelf, stop_requested=stop_requested, progress=progress),
+                scheduler=LegScheduler(
+                    session,
+                    workers=workers.count,
+                    shelf=shelf,
+                    stop_requested=stop_requested,
+                    progress=progress,
+                ),
                 num_samples=-1,
                 max_concurrent_trials=workers.count,
                 reuse_actors=True,

@@ -1,4 +1,4 @@
-"""Evaluators that Ray's workers import: instant ones, slow ones, and one that is killed in mid-trial."""
+"""Evaluators that Ray's workers import: instant ones, slow ones, and some that are killed in mid-trial."""
 
 from __future__ import annotations
 
@@ -11,10 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import ray
 
 from nas_service.bar import Bar
 from nas_service.curve import Curve
 from nas_service.evaluation_report import EvaluationReport
+
+
+def node() -> str:
+    """Return which of Ray's nodes this process is on."""
+    return str(ray.get_runtime_context().get_node_id())
 
 
 class Instant:
@@ -33,7 +39,7 @@ class Instant:
     ) -> EvaluationReport:
         begin = time.time()
         time.sleep(self._pause_s)
-        note = {"candidate": candidate_id, "pid": os.getpid(), "begin": begin, "end": time.time()}
+        note = {"candidate": candidate_id, "pid": os.getpid(), "node": node(), "begin": begin, "end": time.time()}
         (self._notes / uuid.uuid4().hex).write_text(json.dumps(note))
         scores = np.linspace(0.0, 1.0, 10)
         curve = Curve.from_outputs(scores, scores > 0.5, scores > 0.2)
@@ -76,4 +82,22 @@ class AlwaysKilled(Instant):
     ) -> EvaluationReport:
         if candidate_id.endswith("-3"):
             os.kill(os.getpid(), signal.SIGKILL)
+        return super().evaluate(candidate_id, architecture, exports, bar)
+
+
+class LostWithItsNode(InCompany):
+    """Off the first node, its second candidate waits until the whole node is gone, which it asks for; but only once."""
+
+    def __init__(self, *, first: str, **options: Any) -> None:
+        super().__init__(**options)
+        self._first, self._seen = first, 0
+
+    def evaluate(
+        self, candidate_id: str, architecture: dict[str, Any], exports: list[str], bar: Bar | None
+    ) -> EvaluationReport:
+        self._seen += 1
+        wish = self._notes.parent / "wish"
+        if node() != self._first and self._seen == 2 and not wish.exists():
+            wish.write_text(candidate_id)
+            time.sleep(600)
         return super().evaluate(candidate_id, architecture, exports, bar)
