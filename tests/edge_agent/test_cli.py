@@ -83,6 +83,15 @@ def test_a_single_file_has_no_precision_to_choose(tmp_path: Path, capsys: pytest
     assert "leave --precision out" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("threads", ["0", "-1", "257"])
+def test_measure_tells_how_many_threads_there_may_be(
+    tmp_path: Path, threads: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_bundle(tmp_path / "bundle")
+    assert main(["measure", str(tmp_path / "bundle" / "little.onnx"), "--threads", threads]) == 2
+    assert capsys.readouterr().err == f"nas-edge: threads is {threads} but must be 1 to 256\n"
+
+
 def test_measure_of_a_bad_file_fails_with_a_table_that_says_why(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
