@@ -11,7 +11,7 @@ class BadUsageError(EdgeError):
     """The command or its arguments are wrong: correct them (exit status 2)."""
 
 
-class WrongImageError(BadUsageError, ValueError):
+class WrongImageError(EdgeError, ValueError):
     """An image that this bundle's network cannot take: resize or convert it."""
 
 
