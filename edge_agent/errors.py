@@ -28,7 +28,7 @@ class HostKeyError(EdgeError):
 
 
 class RefusedError(EdgeError):
-    """The gateway knows us and says no: the code is spent, or the board's key was removed."""
+    """The gateway says no, to a code or to the board's key: enrol with a new code."""
 
 
 class LinkError(EdgeError):
