@@ -154,7 +154,7 @@ def show_code(answer: Json, console: Console, *, state: ServiceState | None, as_
         return
     console.data(answer["code"])
     console.note(f"on the board, run:  nas-edge enroll {gateway_address(state)} {answer['code']}  &&  nas-edge run")
-    console.note("the code works once, and only for a while")
+    console.note(f"the code works once, and only for a while; older codes for {answer['name']} work no more")
     if state is not None and state.gateway_host in LOOPBACK:
         console.note(
             "the gateway listens on loopback only; for other boards: nas down && nas up --gateway-bind ADDRESS"

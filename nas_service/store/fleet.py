@@ -53,7 +53,8 @@ class FleetStore:
     ) -> str:
         """Return the secret token of a new one-time code for `board`; only its hash is kept.
 
-        The class is made with `settings` if it is new.
+        The class is made with `settings` if it is new. An older code for `board` that nobody used works no more: it
+        may be for another class.
 
         Raises:
             InvalidRequestError: A name is not one, or the class exists with other settings.
@@ -66,6 +67,7 @@ class FleetStore:
             if row is not None and row["state"] != BoardState.REMOVED.value:
                 raise ConflictError(f"board {board!r} is enrolled; remove it first: nas board rm {board}")
             _ensure_class(connection, board_class, settings=settings, now=now)
+            connection.execute(enrolments.delete().where(enrolments.c.board == board, enrolments.c.used_at.is_(None)))
             connection.execute(
                 enrolments.insert().values(
                     token_sha256=_hash(token),

@@ -25,6 +25,7 @@ def test_board_add_prints_the_code_alone_and_how_to_use_it(here):
     assert outcome.out.strip().startswith("nas1-")
     assert f"nas-edge enroll 127.0.0.1:2222 {outcome.out.strip()}" in outcome.err
     assert "loopback only" in outcome.err
+    assert "the code works once, and only for a while; older codes for pi-1 work no more" in outcome.err
 
 
 def test_board_add_sets_a_new_classs_settings_and_show_tells_them(here, live):
