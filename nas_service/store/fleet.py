@@ -17,6 +17,7 @@ from nas_service.fleet import (
     Board,
     BoardClass,
     BoardState,
+    ExpectedBoard,
     Measurement,
     SharedFigure,
     fingerprint_difference,
@@ -128,6 +129,16 @@ class FleetStore:
             query = query.where(boards.c.state != BoardState.REMOVED.value)
         with self._db.reading() as connection:
             return [board_of(row) for row in connection.execute(query).mappings()]
+
+    def expected(self, *, now: float) -> list[ExpectedBoard]:
+        """Return the boards that were added and may still enrol at `now`, by name."""
+        query = select(enrolments.c.board, enrolments.c.board_class, enrolments.c.expires_at)
+        usable = query.where(enrolments.c.used_at.is_(None), enrolments.c.expires_at > now)
+        with self._db.reading() as connection:
+            return [
+                ExpectedBoard(name=name, board_class=board_class, expires_at=expires_at)
+                for name, board_class, expires_at in connection.execute(usable.order_by(enrolments.c.board))
+            ]
 
     def board(self, name: str) -> Board:
         """Return one board, removed or not.

@@ -84,6 +84,15 @@ def test_newer_code_for_a_board_withdraws_the_older_one_with_its_class(fleet: Fl
     assert fleet.redeem(newer, public_key=KEY_1, fingerprint={}, now=NOW).board_class == "rpi5"
 
 
+def test_boards_are_expected_until_they_enrol_or_their_code_ends(fleet: FleetStore) -> None:
+    token = fleet.create_enrolment("pi-1", board_class="rpi5", ttl_s=60.0, now=NOW)
+    fleet.create_enrolment("pi-2", board_class="rpi4", ttl_s=90.0, now=NOW)
+    assert [(b.name, b.board_class) for b in fleet.expected(now=NOW)] == [("pi-1", "rpi5"), ("pi-2", "rpi4")]
+    fleet.redeem(token, public_key=KEY_1, fingerprint={}, now=NOW)
+    assert [b.name for b in fleet.expected(now=NOW + 89)] == ["pi-2"]
+    assert fleet.expected(now=NOW + 90) == []
+
+
 def test_code_for_a_board_that_has_enrolled_meanwhile_is_not_redeemed(fleet: FleetStore, store: Store) -> None:
     token = fleet.create_enrolment("pi-1", board_class="rpi5", ttl_s=60.0, now=NOW)
     fleet.redeem(token, public_key=KEY_1, fingerprint={}, now=NOW)
