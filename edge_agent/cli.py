@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument(
         "--tier", choices=list(TIERS), default="screen", help="up to rank each half by itself, then the pair whole"
     )
-    measure.add_argument("--threads", type=int, default=1)
+    measure.add_argument("--threads", type=int, default=1, metavar="N", help="of onnxruntime, 1 to 256 (default: 1)")
     measure.add_argument("--provider", choices=list(PROVIDERS), default="cpu", help="what runs the model")
     measure.add_argument("--precision", choices=PRECISIONS, help="one of a bundle's variants (default: all)")
     measure.add_argument("--json", action="store_true", help="for machines")

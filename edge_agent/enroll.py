@@ -46,7 +46,7 @@ def enroll(home: Home, *, address: str, code: str, fingerprint: dict[str, Any]) 
     Raises:
         BadUsageError: If address or code are malformed.
         HostKeyError: If the server is not the one that the code is for.
-        RefusedError: If the code is spent, or the gateway does not want this board.
+        RefusedError: If the code is none or spent, or the gateway does not want this board.
         LinkError: If the gateway cannot be reached or does not answer.
     """
     host, port = parse_address(address)

@@ -11,7 +11,7 @@ class BadUsageError(EdgeError):
     """The command or its arguments are wrong: correct them (exit status 2)."""
 
 
-class WrongImageError(BadUsageError, ValueError):
+class WrongImageError(EdgeError, ValueError):
     """An image that this bundle's network cannot take: resize or convert it."""
 
 
@@ -28,7 +28,7 @@ class HostKeyError(EdgeError):
 
 
 class RefusedError(EdgeError):
-    """The gateway knows us and says no: the code is spent, or the board's key was removed."""
+    """The gateway says no, to a code or to the board's key: enrol with a new code."""
 
 
 class LinkError(EdgeError):

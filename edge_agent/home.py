@@ -14,6 +14,7 @@ from edge_agent.records import Record, RecordError, check_name
 
 HOME_VARIABLE = "NAS_EDGE_HOME"
 DEFAULT_HOME = "~/.biglittle-nas-edge"
+_OTHER_HOME = f"give a writable folder with --home or ${HOME_VARIABLE}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,26 +94,39 @@ class Home:
         """How many times an agent has started here."""
         return self.root / "starts"
 
+    @property
+    def _folders(self) -> tuple[Path, ...]:
+        return (self.root, self.cache_path, self.spool_path, self.work_path)
+
     def create(self) -> None:
         """Make the folders, readable by their owner only.
 
         Raises:
-            EdgeError: If they cannot be made or written.
+            EdgeError: If one cannot be made, or the home cannot be written.
         """
-        try:
-            for folder in (self.root, self.cache_path, self.spool_path, self.work_path):
+        for folder in self._folders:
+            try:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except FileExistsError:
+                raise EdgeError(f"{folder} is in the way and no folder; move it away, or {_OTHER_HOME}") from None
+            except OSError as error:
+                raise self.unwritable(folder, error) from None
+        try:
+            _try_writing(self.root)
         except OSError as error:
-            raise EdgeError(
-                f"cannot create {self.root}: {error.strerror}; give a writable folder with --home or ${HOME_VARIABLE}"
-            ) from None
+            raise self.unwritable(self.root, error) from None
+
+    def unwritable(self, path: Path, error: OSError) -> EdgeError:
+        """Return what to raise where a path of this home cannot be made or written."""
+        owned = isinstance(error, PermissionError) and os.path.isdir(self.root)
+        own = f"`sudo chown -R {os.geteuid()} {self.root}`, or " if owned else ""
+        return EdgeError(f"cannot write {path}: {error.strerror or error}; {own}{_OTHER_HOME}")
 
     def storage_fault(self) -> str | None:
         """Return which of the folders cannot be written and why, None if all can; leaves nothing behind."""
-        for folder in (self.root, self.cache_path, self.spool_path, self.work_path):
+        for folder in self._folders:
             try:
-                with tempfile.TemporaryFile(dir=folder) as file:
-                    file.write(b"x")
+                _try_writing(folder)
             except OSError as error:
                 return f"{folder}: {error.strerror or error}"
         return None
@@ -173,3 +187,9 @@ class Home:
             count = 0
         write_whole(self.starts_path, f"{count + 1}\n".encode())
         return count + 1
+
+
+def _try_writing(folder: Path) -> None:
+    """Raise OSError unless a file can be written there; leaves nothing behind."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(b"x")

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from edge_agent.errors import ChildFaultError
+from edge_agent.errors import BadUsageError, ChildFaultError
 from edge_agent.process_limits import reset_peak
 
 CPU = "CPUExecutionProvider"
@@ -16,6 +16,7 @@ PROVIDERS = {
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
 }
+MAX_THREADS = 256
 ON_GPU = frozenset({PROVIDERS["cuda"], PROVIDERS["tensorrt"]})
 _INPUT_TYPES = {
     "tensor(float)": "float32",
@@ -27,6 +28,12 @@ _INPUT_TYPES = {
     "tensor(int64)": "int64",
     "tensor(bool)": "bool",
 }
+
+
+def check_threads(threads: int) -> None:
+    """Raise BadUsageError unless that is 1 to 256: of 0, onnxruntime makes its own choice, and it starts any number."""
+    if not (isinstance(threads, int) and 1 <= threads <= MAX_THREADS):
+        raise BadUsageError(f"threads is {threads!r} but must be 1 to {MAX_THREADS}")
 
 
 def open_session(model: Path, *, settings: dict[str, Any], profile_prefix: Path | None = None) -> Any:

@@ -23,8 +23,12 @@ def only_agent(home: Home) -> Iterator[str]:
 
     Raises:
         AlreadyRunningError: If another agent runs with this home.
+        EdgeError: If the lock cannot be written, such as one that a run as another user left.
     """
-    handle = os.open(home.lock_path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        handle = os.open(home.lock_path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise home.unwritable(home.lock_path, error) from None
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

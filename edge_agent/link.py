@@ -21,6 +21,9 @@ READ_TIMEOUT_S = 30.0
 KEEPALIVE_S = 15
 WINDOW_BYTES = 8 << 20
 PACKET_BYTES = 128 << 10
+# A server says no more than no, so that nobody learns which codes and boards there are
+_CODE_REFUSED = "this code: it was never issued, has expired or was withdrawn, or too many wrong ones came in a minute"
+_KEY_REFUSED = "this board's key: the board was removed, or belongs to another gateway"
 
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # it logs tracebacks of what we raise in our own words
 
@@ -134,6 +137,13 @@ def open_link(server: Server, *, user: str, key_path: Path | None = None, passwo
         client.close()
         _check_key(server, error.key)
         raise LinkError(f"{server.host}:{server.port}: {error}") from None
+    except paramiko.AuthenticationException as error:
+        client.close()
+        why = _CODE_REFUSED if password is not None else _KEY_REFUSED
+        raise RefusedError(
+            f"{server.host}:{server.port} does not accept {why} ({error or 'authentication failed'}); get a new code "
+            "with `nas board add` and run `nas-edge enroll` again"
+        ) from None
     except BaseException:
         client.close()
         raise
@@ -156,16 +166,11 @@ def _bound_silence(transport: paramiko.Transport) -> None:
 
 @contextlib.contextmanager
 def link_errors(where: str) -> Iterator[None]:
-    """Turn what paramiko and the socket raise into our errors; FileNotFoundError and PermissionError pass."""
+    """Turn what paramiko and the socket raise into our errors; FileNotFoundError, PermissionError and refusals pass."""
     try:
         yield
-    except (FileNotFoundError, PermissionError, paramiko.BadHostKeyException):
+    except (FileNotFoundError, PermissionError, paramiko.BadHostKeyException, paramiko.AuthenticationException):
         raise
-    except paramiko.AuthenticationException as error:
-        raise RefusedError(
-            f"{where} does not accept this board ({error or 'authentication failed'}): its code is spent or its key "
-            "was removed; get a new code with `nas board add` and run `nas-edge enroll` again"
-        ) from None
     except (paramiko.SSHException, EOFError, OSError) as error:
         raise LinkError(f"{where}: {_reason(error)}; is the gateway up and reachable?") from None
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edge_agent.errors import BadUsageError
-from edge_agent.inference import CPU
+from edge_agent.inference import CPU, check_threads
 from edge_agent.measuring import Measurement, grade_window, measure_file
 from edge_agent.pair_measuring import measure_pair
 from edge_agent.records import OperatingPoint, PairFigures, RuntimeSettings, Tier, Variant
@@ -39,15 +39,16 @@ def measure_path(
     Args:
         path: A bundle (folder or zip), or an .onnx file.
         tier: How long to measure.
-        threads: Threads of onnxruntime.
+        threads: Threads of onnxruntime, 1 to 256.
         provider: The execution provider, as onnxruntime names it.
         precision: Which variant of a bundle; None for all.
         place: Where the energy sensor is looked for; None for this machine without an energy.json.
 
     Raises:
         BundleError: If the bundle is damaged, or lacks the precision.
-        BadUsageError: If `path` does not exist, or a precision is asked of a single file.
+        BadUsageError: If `path` does not exist, `threads` is out of range, or a precision is asked of a single file.
     """
+    check_threads(threads)
     path = Path(path)
     if not path.exists():
         raise BadUsageError(f"{path} does not exist; give a bundle or an .onnx file")

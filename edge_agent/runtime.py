@@ -17,6 +17,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +31,7 @@ from edge_agent.controller import Controller, LatencyController, RateController
 from edge_agent.coupled import thresholds_of
 from edge_agent.drift import Band, DriftMonitor, Fallback
 from edge_agent.errors import BadUsageError, BundleError, EdgeError, ModelRefusedError
+from edge_agent.inference import check_threads
 from edge_agent.normaliser import Image, Normaliser
 from edge_agent.parity import ParityReport, compare, load_parity
 from edge_agent.prediction import Prediction, softmax
@@ -46,6 +48,7 @@ class Pair:
         self, bundle: Bundle, *, precision: Literal["fp32", "int8"] | None, threads: int, drift: bool = False
     ) -> None:
         """Open both sessions of a verified bundle; `load` is the usual way in."""
+        check_threads(threads)
         self._bundle = bundle
         self._lock = threading.Lock()
         self._watches_drift, self._fallback = drift, Fallback()
@@ -76,11 +79,12 @@ class Pair:
             path: The bundle's folder or zip.
             operating_point: A name from the bundle; None for its default.
             precision: Which variant; None for the bundle's default.
-            threads: Threads per network.
+            threads: Threads per network, 1 to 256.
             drift: Watch the escalation rate and, while it is out of its band, escalate every image.
 
         Raises:
             BundleError: If the bundle is damaged, unsafe, or lacks what was asked for.
+            BadUsageError: If `threads` is out of range.
         """
         bundle = Bundle(path)
         try:
@@ -138,13 +142,15 @@ class Pair:
         Raises:
             BundleError: If the bundle lacks it. What was in use stays in use.
             BadUsageError: If a target is held and the point has no threshold to hold it by.
+            EdgeError: If the pair was closed.
         """
-        point = self._bundle.operating_point(operating_point, variant=self._variant)
-        thresholds = self._thresholds_at(point)
-        monitor = _monitor(point) if self._watches_drift else None
-        controller = _controller(point, **self._target)
         with self._lock:
-            self._open().set_thresholds(thresholds)
+            pair = self._open()
+            point = self._bundle.operating_point(operating_point, variant=self._variant)
+            thresholds = self._thresholds_at(point)
+            monitor = _monitor(point) if self._watches_drift else None
+            controller = _controller(point, **self._target)
+            pair.set_thresholds(thresholds)
             self._point, self._monitor, self._controller = point, monitor, controller
 
     def hold(self, *, escalation_rate: float | None = None, latency_ms: float | None = None) -> None:
@@ -159,19 +165,29 @@ class Pair:
                 escalate is not escalated either.
 
         Raises:
-            BadUsageError: If not exactly one is given, one is out of range, or the operating point has no threshold.
+            BadUsageError: If not exactly one is given, it is no number or out of range, or the operating point has no
+                threshold.
+            EdgeError: If the pair was closed.
         """
         given = {"escalation_rate": escalation_rate, "latency_ms": latency_ms}
         target = {name: value for name, value in given.items() if value is not None}
         if len(target) != 1:
             raise BadUsageError("give either escalation_rate or latency_ms to hold; `release` ends holding")
-        controller = _controller(self._point, **target)
+        for name, value in target.items():
+            if not isinstance(value, Real):
+                raise BadUsageError(f"{name} is {value!r} but must be a number")
         with self._lock:
-            self._target, self._controller = target, controller
+            self._open()
+            self._target, self._controller = target, _controller(self._point, **target)
 
     def release(self) -> None:
-        """Let the operating point's threshold decide again."""
+        """Let the operating point's threshold decide again.
+
+        Raises:
+            EdgeError: If the pair was closed.
+        """
         with self._lock:
+            self._open()
             self._target, self._controller = {}, None
 
     def predict(self, image: Image) -> Prediction:
@@ -295,7 +311,8 @@ def _controller(
         return None
     if point.threshold in ("never", "always"):
         raise BadUsageError(
-            f"operating point {point.name!r} has no threshold that could be moved to hold a target; use another one"
+            f"operating point {point.name!r} has no threshold that could be moved to hold a target; use another one, "
+            "or end holding with `release`"
         )
     try:
         if escalation_rate is not None:

@@ -157,6 +157,10 @@ class Client:
         """Return the boards with state, class and when they were last heard from."""
         return self._list("/boards", "boards")
 
+    def expected_boards(self) -> list[Json]:
+        """Return the boards that were added and may still enrol: name, class, when their code ends."""
+        return self._list("/boards", "expected")
+
     def add_board(self, name: str, *, board_class: str, settings: Json | None = None) -> Json:
         """Prepare a board's enrolment and return its one-time code, shown only now; a new class gets `settings`."""
         body = {"name": name, "board_class": board_class, "settings": settings}

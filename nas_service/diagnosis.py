@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from nas_service.presence import waiting_text
+
 Verdict = Literal["ok", "warning", "problem"]
 
 MIN_PYTHON = (3, 11)
@@ -124,8 +126,15 @@ def check_gateway(address: tuple[str, int] | None, *, banner: str | None) -> Che
     return Check(name="gateway", verdict="problem", found=found, advice=advice)
 
 
-def check_boards(boards: Sequence[Mapping[str, Any]]) -> Check:
-    """Return whether boards are there and were heard from within a minute, or have announced their silence."""
+def check_boards(boards: Sequence[Mapping[str, Any]], *, expected: Sequence[str] = ()) -> Check:
+    """Return whether boards are there and were heard from within a minute, or have announced their silence.
+
+    Args:
+        boards: Those that have enrolled, as the service tells them.
+        expected: The names of those that were added and have not.
+    """
+    if not boards and expected:
+        return Check(name="boards", verdict="warning", found="none enrolled", advice=waiting_text(expected))
     if not boards:
         advice = "add one with `nas board add NAME --class CLASS`, or search by MACs alone"
         return Check(name="boards", verdict="warning", found="none enrolled", advice=advice)

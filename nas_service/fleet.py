@@ -77,6 +77,15 @@ class Board:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectedBoard:
+    """A board that was added and may enrol with its code until then, in unix seconds."""
+
+    name: str
+    board_class: str
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BoardClass:
     """Boards whose figures may be pooled; `fingerprint` is None until the first of them has enrolled."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 SUSPECT_S = 30.0
@@ -22,3 +23,9 @@ def presence(last_seen: float | None, quiet_until: float | None, *, now: float) 
         return "new"
     silent_s = now - max(last_seen, quiet_until or last_seen)
     return "here" if silent_s <= SUSPECT_S else "suspect" if silent_s <= LOST_S else "lost"
+
+
+def waiting_text(names: Sequence[str]) -> str:
+    """Return what is to be done about boards that were added but have not enrolled; there is at least one."""
+    those = "1 board was added and waits" if len(names) == 1 else f"{len(names)} boards were added and wait"
+    return f"{those} to enrol ({', '.join(names)}): run `nas-edge enroll` there, with the code of `nas board add`"

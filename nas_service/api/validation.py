@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Protocol
 
 from nas_service.errors import InvalidRequestError, NotFoundError
-from nas_service.fleet import Board, Measurement
+from nas_service.fleet import Board, ExpectedBoard, Measurement
 from nas_service.image_folder import ImageFolder
 from nas_service.job import DATASETS, InvalidJobError, JobSpec, Problem
 from nas_service.pair_space import PairSpace, SpaceDefinition
+from nas_service.presence import waiting_text
 from nas_service.scalar_log import missing_extras
 from nas_service.sensing import classes_without_energy
 from nas_service.space import load_definition
@@ -37,6 +38,10 @@ class BoardList(Protocol):
 
     def boards(self) -> Sequence[Board]:
         """Return them."""
+        ...
+
+    def expected(self, *, now: float) -> Sequence[ExpectedBoard]:
+        """Return those that were added and may still enrol at `now`, in unix seconds."""
         ...
 
     def measurements(self, *, board_class: str, limit: int) -> Sequence[Measurement]:
@@ -67,6 +72,7 @@ def validate_job(
     jobs: JobList,
     files: ArtefactList | None = None,
     data: Path | None = None,
+    now: float,
 ) -> None:
     """Refuse a job that cannot succeed here, naming everything found at once.
 
@@ -76,13 +82,14 @@ def validate_job(
         jobs: knows the jobs that a warm start names.
         files: the file store, to look the checkpoint up in; None skips that.
         data: the folder that relative data roots lie in; None is the working folder.
+        now: unix seconds.
 
     Raises:
         InvalidJobError: an unknown board class, or one without an energy sensor that is asked for energy, data or a
             checkpoint that is not there, constraints that nobody meets, a warm start from what does not compare.
     """
     problems = [
-        *_board_problems(spec, fleet),
+        *_board_problems(spec, fleet, now=now),
         *_data_problems(spec, data),
         *_space_problems(spec),
         *_warm_problems(spec, jobs),
@@ -102,7 +109,7 @@ def data_root(root: str, data: Path | None = None) -> Path:
     return path if path.is_absolute() or data is None else data / path
 
 
-def _board_problems(spec: JobSpec, fleet: BoardList) -> Iterator[Problem]:
+def _board_problems(spec: JobSpec, fleet: BoardList, *, now: float) -> Iterator[Problem]:
     wanted = {name: name.partition("@")[2] for name in (*spec.objectives, *spec.constraints) if "@" in name}
     if not wanted:
         return
@@ -112,8 +119,13 @@ def _board_problems(spec: JobSpec, fleet: BoardList) -> Iterator[Problem]:
     for name, board_class in wanted.items():
         path = "objectives" if name in spec.objectives else f"constraints.{name}"
         if board_class not in known:
-            message = f"{name}: unknown board class {board_class!r}; {allowed}. Add a board with `nas board add`"
-            yield Problem(path=path, message=message)
+            expected = [board.name for board in fleet.expected(now=now) if board.board_class == board_class]
+            why = (
+                f"no board of class {board_class!r} has enrolled; {waiting_text(expected)}"
+                if expected
+                else f"unknown board class {board_class!r}; {allowed}. Add a board with `nas board add`"
+            )
+            yield Problem(path=path, message=f"{name}: {why}")
         elif name.startswith("energy_mj") and _has_no_energy(board_class, boards, fleet):
             message = (
                 f"{name}: no board of class {board_class!r} has an energy sensor, so nothing would ever have this "

@@ -244,10 +244,19 @@ class BoardView(BaseModel):
         )
 
 
+class ExpectedBoardView(BaseModel):
+    """A board that was added and waits to enrol."""
+
+    name: str
+    board_class: str
+    expires_at: float = Field(description="When its code ends, in unix seconds")
+
+
 class BoardListView(BaseModel):
-    """The boards that have not been removed, by name."""
+    """The boards that have not been removed, and those that were added but have not enrolled, by name."""
 
     boards: list[BoardView]
+    expected: list[ExpectedBoardView]
 
 
 class NewBoard(BaseModel):

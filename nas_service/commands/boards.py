@@ -15,6 +15,7 @@ from nas_service.commands.console import Console, duration, stamp
 from nas_service.commands.context import Context, json_option, pass_context
 from nas_service.errors import NotFoundError
 from nas_service.home import ServiceState
+from nas_service.presence import waiting_text
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 EVERYWHERE = ("0.0.0.0", "::")
@@ -154,7 +155,7 @@ def show_code(answer: Json, console: Console, *, state: ServiceState | None, as_
         return
     console.data(answer["code"])
     console.note(f"on the board, run:  nas-edge enroll {gateway_address(state)} {answer['code']}  &&  nas-edge run")
-    console.note("the code works once, and only for a while")
+    console.note(f"the code works once, and only for a while; older codes for {answer['name']} work no more")
     if state is not None and state.gateway_host in LOOPBACK:
         console.note(
             "the gateway listens on loopback only; for other boards: nas down && nas up --gateway-bind ADDRESS"
@@ -189,7 +190,9 @@ def list_boards(client: Client, console: Console, *, now_unix_s: float, as_json:
     console.table(("BOARD", "CLASS", "STATE", "ACTIVITY", "LAST SEEN", "LEASE"), rows)
     for line in [*filter(None, (why_out(board) for board in boards)), *stalled_classes(boards)]:
         console.note(line)
-    if not boards:
+    if expected := [board["name"] for board in client.expected_boards()]:
+        console.note(waiting_text(expected))
+    elif not boards:
         console.note("no boards yet; add one with `nas board add NAME --class CLASS`")
 
 

@@ -98,7 +98,9 @@ def service_checks(home: Home, connect: Callable[[], Client]) -> list[Check]:
             checks.append(check_token(refusal := _failure(client.boards)))
             checks.append(_gateway_check(state))
             if refusal is None:
-                checks.append(check_boards(client.boards()))
+                checks.append(
+                    check_boards(client.boards(), expected=[board["name"] for board in client.expected_boards()])
+                )
     return checks
 
 

@@ -105,7 +105,8 @@ def show_job(client: Client, console: Console, *, job: str, as_json: bool) -> No
         return
     facts = job_facts(found)
     if finalists := [str(c["number"]) for c in client.candidates(job, finalists=True)]:
-        facts.append(("finalists", f"{', '.join(finalists)} (fetch one: nas get {job} NUMBER -o DIR)"))
+        noun = "candidate" if len(finalists) == 1 else "candidates"
+        facts.append(("finalists", f"{noun} {', '.join(finalists)} (fetch one: nas get {job} NUMBER -o DIR)"))
     if warning := silence_text(found, now_unix_s=time.time()):
         facts.insert(4, ("warning", warning))
     if found["kind"] == "tune":

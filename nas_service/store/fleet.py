@@ -17,6 +17,7 @@ from nas_service.fleet import (
     Board,
     BoardClass,
     BoardState,
+    ExpectedBoard,
     Measurement,
     SharedFigure,
     fingerprint_difference,
@@ -53,7 +54,8 @@ class FleetStore:
     ) -> str:
         """Return the secret token of a new one-time code for `board`; only its hash is kept.
 
-        The class is made with `settings` if it is new.
+        The class is made with `settings` if it is new. An older code for `board` that nobody used works no more: it
+        may be for another class.
 
         Raises:
             InvalidRequestError: A name is not one, or the class exists with other settings.
@@ -66,6 +68,7 @@ class FleetStore:
             if row is not None and row["state"] != BoardState.REMOVED.value:
                 raise ConflictError(f"board {board!r} is enrolled; remove it first: nas board rm {board}")
             _ensure_class(connection, board_class, settings=settings, now=now)
+            connection.execute(enrolments.delete().where(enrolments.c.board == board, enrolments.c.used_at.is_(None)))
             connection.execute(
                 enrolments.insert().values(
                     token_sha256=_hash(token),
@@ -126,6 +129,16 @@ class FleetStore:
             query = query.where(boards.c.state != BoardState.REMOVED.value)
         with self._db.reading() as connection:
             return [board_of(row) for row in connection.execute(query).mappings()]
+
+    def expected(self, *, now: float) -> list[ExpectedBoard]:
+        """Return the boards that were added and may still enrol at `now`, by name."""
+        query = select(enrolments.c.board, enrolments.c.board_class, enrolments.c.expires_at)
+        usable = query.where(enrolments.c.used_at.is_(None), enrolments.c.expires_at > now)
+        with self._db.reading() as connection:
+            return [
+                ExpectedBoard(name=name, board_class=board_class, expires_at=expires_at)
+                for name, board_class, expires_at in connection.execute(usable.order_by(enrolments.c.board))
+            ]
 
     def board(self, name: str) -> Board:
         """Return one board, removed or not.

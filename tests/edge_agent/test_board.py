@@ -229,7 +229,9 @@ def test_doctor_finds_a_home_that_cannot_be_written(tmp_path: Path) -> None:
     check = check_home(Home.at(tmp_path / "file" / "home"))
     assert check.state == "fail"
     assert str(tmp_path / "file" / "home") in (check.fix or "")
-    with pytest.raises(EdgeError, match=r"cannot create .*give a writable folder with --home or \$NAS_EDGE_HOME"):
+    with pytest.raises(
+        EdgeError, match=r"cannot write .*/home: Not a directory; give a writable folder with --home or \$NAS_EDGE_HOME"
+    ):
         Home.at(tmp_path / "file" / "home").create()
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from edge_agent.doctor import check_home
-from edge_agent.errors import SpoolError
+from edge_agent.errors import EdgeError, SpoolError
 from edge_agent.home import Home
 from edge_agent.lifetime import only_agent
 from edge_agent.records import Heartbeat
@@ -102,6 +106,51 @@ def test_what_a_killed_measurement_left_is_removed_with_the_next_start(home: Hom
     (home.work_path / "sentinel.onnx").write_bytes(b"x")
     with only_agent(home):
         assert [path.name for path in home.work_path.iterdir()] == ["sentinel.onnx"]
+
+
+@pytest.mark.parametrize("name", ["root", "spool_path"])
+def test_file_in_the_place_of_a_folder_is_named(home: Home, name: str) -> None:
+    path: Path = getattr(home, name)
+    shutil.rmtree(path)
+    path.touch()
+    with pytest.raises(EdgeError, match=f"^{path} is in the way and no folder; move it away, or give"):
+        home.create()
+
+
+@pytest.fixture
+def foreign() -> Iterator[Home]:
+    """A home whose files this process does not own, or may not write; all may enter it."""
+    with tempfile.TemporaryDirectory() as folder:
+        home, user = Home.at(Path(folder) / "home"), os.geteuid()
+        home.create()
+        home.lock_path.touch(0o400)
+        for path in (Path(folder), home.root):
+            path.chmod(0o777)
+        if user == 0:
+            os.seteuid(65534)
+        try:
+            yield home
+        finally:
+            os.seteuid(user)
+            home.root.chmod(0o700)
+
+
+def test_lock_of_another_user_is_named_with_what_ends_it(foreign: Home) -> None:
+    fix = f"`sudo chown -R {os.geteuid()} {foreign.root}`, or give a writable folder with --home"
+    with (
+        pytest.raises(EdgeError, match=f"cannot write {foreign.lock_path}: Permission denied; {fix}"),
+        only_agent(foreign),
+    ):
+        pass
+
+
+def test_home_that_cannot_be_written_is_named_with_what_ends_it(foreign: Home) -> None:
+    user = os.geteuid()
+    os.seteuid(foreign.root.stat().st_uid)
+    foreign.root.chmod(0o555)
+    os.seteuid(user)
+    with pytest.raises(EdgeError, match=f"cannot write {foreign.root}: Permission denied; `sudo chown -R {user} "):
+        foreign.create()
 
 
 def test_starts_of_two_copies_of_a_home_differ(home: Home) -> None:

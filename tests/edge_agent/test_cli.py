@@ -83,6 +83,15 @@ def test_a_single_file_has_no_precision_to_choose(tmp_path: Path, capsys: pytest
     assert "leave --precision out" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("threads", ["0", "-1", "257"])
+def test_measure_tells_how_many_threads_there_may_be(
+    tmp_path: Path, threads: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_bundle(tmp_path / "bundle")
+    assert main(["measure", str(tmp_path / "bundle" / "little.onnx"), "--threads", threads]) == 2
+    assert capsys.readouterr().err == f"nas-edge: threads is {threads} but must be 1 to 256\n"
+
+
 def test_measure_of_a_bad_file_fails_with_a_table_that_says_why(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -176,28 +185,28 @@ def bomb_png(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "make", "status", "message"),
+    ("name", "make", "message"),
     [
-        ("a.npy", lambda path: None, 1, "cannot read image {}: No such file or directory"),
-        ("a.png", lambda path: path.mkdir(), 1, "cannot read image {}: Is a directory"),
-        ("a.npy", lambda path: np.save(path, np.zeros((8, 9, 3), np.uint8)), 2, "{}: image is uint8 (8, 9, 3) but"),
-        ("a.npy", lambda path: np.save(path, np.zeros((8, 8), np.uint8)), 2, "{}: image is uint8 (8, 8, 1) but"),
-        ("a.npy", lambda path: np.save(path, np.zeros((8, 8, 3))), 1, "image {} is float64 (8, 8, 3) but must"),
-        ("a.npy", lambda path: path.write_bytes(b"\x93NUMPY\x01\x00v\x00{"), 1, "cannot read image {}: EOF"),
-        ("a.npy", npz_named_npy, 1, "cannot read image {}: it is a zip of arrays (.npz); save one array"),
-        ("a.npy", lambda path: path.write_bytes(b"hello"), 1, "cannot read image {}: it is no array; save one with"),
-        ("a.npy", lambda path: np.save(path, np.array([{}])), 1, "cannot read image {}: "),
-        ("a.npy", huge_npy, 1, "cannot read image {}: "),
-        ("a.png", bomb_png, 1, "could be decompression bomb DOS attack.; resize it"),
-        ("a.png", lambda path: path.write_bytes(b"hello"), 1, "cannot read image {}: cannot identify image file"),
-        ("a.jpg", lambda path: path.write_bytes(b""), 1, "cannot read image {}: cannot identify image file"),
+        ("a.npy", lambda path: None, "cannot read image {}: No such file or directory"),
+        ("a.png", lambda path: path.mkdir(), "cannot read image {}: Is a directory"),
+        ("a.npy", lambda path: np.save(path, np.zeros((8, 9, 3), np.uint8)), "{}: image is uint8 (8, 9, 3) but"),
+        ("a.npy", lambda path: np.save(path, np.zeros((8, 8), np.uint8)), "{}: image is uint8 (8, 8, 1) but"),
+        ("a.npy", lambda path: np.save(path, np.zeros((8, 8, 3))), "image {} is float64 (8, 8, 3) but must"),
+        ("a.npy", lambda path: path.write_bytes(b"\x93NUMPY\x01\x00v\x00{"), "cannot read image {}: EOF"),
+        ("a.npy", npz_named_npy, "cannot read image {}: it is a zip of arrays (.npz); save one array"),
+        ("a.npy", lambda path: path.write_bytes(b"hello"), "cannot read image {}: it is no array; save one with"),
+        ("a.npy", lambda path: np.save(path, np.array([{}])), "cannot read image {}: "),
+        ("a.npy", huge_npy, "cannot read image {}: "),
+        ("a.png", bomb_png, "could be decompression bomb DOS attack.; resize it"),
+        ("a.png", lambda path: path.write_bytes(b"hello"), "cannot read image {}: cannot identify image file"),
+        ("a.jpg", lambda path: path.write_bytes(b""), "cannot read image {}: cannot identify image file"),
     ],
 )  # fmt: skip
-def test_an_image_that_cannot_be_predicted_is_named_with_the_reason(tmp_path, capsys, name, make, status, message):
+def test_an_image_that_cannot_be_predicted_is_named_with_the_reason(tmp_path, capsys, name, make, message):
     make_bundle(tmp_path / "bundle")
     path = tmp_path / name
     make(path)
-    assert main(["predict", str(tmp_path / "bundle"), str(path)]) == status
+    assert main(["predict", str(tmp_path / "bundle"), str(path)]) == 1
     out, error = capsys.readouterr()
     assert (out, error.count("\n")) == ("", 1)
     assert message.format(path) in error

@@ -40,10 +40,11 @@ def test_the_code_is_not_sent_to_a_server_that_it_is_not_for(home: Home, gateway
 
 
 @pytest.mark.ssh
-def test_a_spent_code_is_refused(home: Home, gateway: SftpGateway) -> None:
+def test_a_code_that_the_gateway_does_not_know_is_refused_with_what_to_do(home: Home, gateway: SftpGateway) -> None:
     code = gateway.new_code().format()
     gateway.codes.clear()
-    with pytest.raises(RefusedError, match="its code is spent or its key was removed"):
+    message = r"does not accept this code: it was never issued, has expired or .*get a new code with `nas board add`"
+    with pytest.raises(RefusedError, match=message):
         enrol(home, gateway, code)
 
 

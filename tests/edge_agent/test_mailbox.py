@@ -162,7 +162,10 @@ def test_a_host_key_of_another_type_is_refused(enrolled: Home) -> None:
 
 def test_a_revoked_board_is_told_to_enrol_again(enrolled: Home, gateway: SftpGateway) -> None:
     gateway.boards.clear()
-    with pytest.raises(RefusedError, match=r"does not accept this board .*get a new code with `nas board add`"):
+    with pytest.raises(
+        RefusedError,
+        match=r"does not accept this board's key: the board was removed.*get a new code with `nas board add`",
+    ):
         open_mailbox(enrolled, enrolled.config())
 
 

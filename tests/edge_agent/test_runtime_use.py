@@ -79,6 +79,8 @@ def test_what_is_held_goes_before_the_fallback_and_drift_is_still_told(folder, i
         ({"escalation_rate": 0.1, "latency_ms": 1.0}, "give either escalation_rate or latency_ms"),
         ({"escalation_rate": 1.5}, r"rate is 1.5.*give a rate in \[0, 1\]"),
         ({"latency_ms": 0.0}, "must be above 0"),
+        ({"escalation_rate": "x"}, "escalation_rate is 'x' but must be a number"),
+        ({"latency_ms": [5]}, r"latency_ms is \[5\] but must be a number"),
     ],
 )
 def test_targets_that_are_none_are_refused(folder, target, message) -> None:
@@ -89,11 +91,35 @@ def test_targets_that_are_none_are_refused(folder, target, message) -> None:
 def test_an_operating_point_without_a_threshold_holds_nothing_and_the_one_in_use_stays(folder) -> None:
     with Pair.load(folder) as pair:
         pair.hold(escalation_rate=0.5)
-        with pytest.raises(BadUsageError, match="'always' has no threshold that could be moved"):
+        with pytest.raises(BadUsageError, match=r"'always' has no threshold that could be moved.* with `release`"):
             pair.use("always")
         with pytest.raises(BundleError, match="unknown operating point"):
             pair.use("fast")
         assert (pair.operating_point.name, pair.held.rate) == ("half", 0.5)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 257, "2"])
+def test_a_number_of_threads_out_of_range_is_refused(folder, threads) -> None:
+    with pytest.raises(BadUsageError, match=f"threads is {threads!r} but must be 1 to 256"):
+        Pair.load(folder, threads=threads)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda pair: pair.hold(escalation_rate=0.5),
+        lambda pair: pair.release(),
+        lambda pair: pair.use("always"),
+        lambda pair: pair.use("fast"),
+        lambda pair: pair.verify_parity(),
+    ],
+)
+def test_a_closed_pair_says_so_whatever_it_is_asked(folder, call) -> None:
+    pair = Pair.load(folder)
+    pair.hold(escalation_rate=0.2)
+    pair.close()
+    with pytest.raises(EdgeError, match="this pair was closed; load its bundle again"):
+        call(pair)
 
 
 def test_usage_counts_routes_labels_and_latencies(folder, images) -> None:

@@ -56,3 +56,9 @@ def test_a_check_says_what_it_found_and_advises_unless_all_is_well(check, verdic
 def test_boards_that_are_lost_or_were_never_heard_are_named(boards, verdict, found):
     check = d.check_boards(boards)
     assert (check.verdict, check.found) == (verdict, found)
+
+
+def test_boards_that_wait_to_enrol_are_named_where_there_is_no_other():
+    advice = d.check_boards([], expected=["pi"]).advice
+    assert advice.startswith("1 board was added and waits to enrol (pi): run `nas-edge enroll` there")
+    assert d.check_boards([{"name": "a", "presence": "here"}], expected=["pi"]).verdict == "ok"

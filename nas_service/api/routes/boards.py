@@ -11,7 +11,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from nas_service.api.auth import require
 from nas_service.api.context import Context
 from nas_service.api.problems import problem_responses
-from nas_service.api.views import BoardListView, BoardView, MeasurementList, MeasurementView, NewBoard
+from nas_service.api.views import (
+    BoardListView,
+    BoardView,
+    ExpectedBoardView,
+    MeasurementList,
+    MeasurementView,
+    NewBoard,
+)
 from nas_service.board_agreement import Agreement, board_agreement
 from nas_service.class_settings import ClassSettings
 from nas_service.errors import InvalidRequestError, NotFoundError
@@ -93,7 +100,7 @@ def boards_router(context: Context) -> APIRouter:
 
     @router.get("/boards", dependencies=viewer)
     def list_boards() -> BoardListView:
-        """List the boards with state, class, last sign of life, and what they have leased."""
+        """List the boards with state, class, last sign of life, and what they have leased, and those still to enrol."""
         leases: dict[str, list[StandingLease]] = {}
         for standing in sorted(measured.leases.standing(), key=lambda s: s.granted_at):
             leases.setdefault(standing.lease.board, []).append(standing)
@@ -106,7 +113,10 @@ def boards_router(context: Context) -> APIRouter:
             )
             for b in measured.boards()
         ]
-        return BoardListView(boards=views)
+        expected = [
+            ExpectedBoardView.model_validate(board, from_attributes=True) for board in measured.expected(now=now)
+        ]
+        return BoardListView(boards=views, expected=expected)
 
     @router.post("/boards", status_code=201, dependencies=admin, responses=problem_responses(409, 422))
     def add_board(board: BoardRequest) -> NewBoard:

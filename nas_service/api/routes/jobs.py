@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -39,7 +40,7 @@ def jobs_router(context: Context) -> APIRouter:
     ) -> JobView | JobPlan:
         """Check a job and start it."""
         spec = with_tuned(spec, store.jobs)
-        validate_job(spec, store.fleet, jobs=store.jobs, files=store.files, data=context.data)
+        validate_job(spec, store.fleet, jobs=store.jobs, files=store.files, data=context.data, now=time.time())
         if dry_run:
             response.status_code = 200
             return JobPlan.of(spec)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,17 @@ def test_what_cannot_work_is_refused_with_its_path(
     found = {e["path"]: e["message"] for e in answer.json()["errors"]}
     assert text in found[path]
     assert api.store.jobs.list() == []
+
+
+def test_a_class_whose_boards_wait_to_enrol_is_refused_with_their_names(api: Api, spec: dict[str, Any]) -> None:
+    for name, created_at in (("pi-1", time.time()), ("pi-2", time.time()), ("pi-3", 1000.0)):
+        api.store.fleet.create_enrolment(name, board_class="rpi6", ttl_s=600.0, now=created_at)
+    answer = api.post("/api/v1/jobs", json={**spec, "objectives": ["error", "latency_ms@rpi6"]})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["message"] == (
+        "latency_ms@rpi6: no board of class 'rpi6' has enrolled; 2 boards were added and wait to enrol (pi-1, pi-2): "
+        "run `nas-edge enroll` there, with the code of `nas board add`"
+    )
 
 
 ENERGY = "energy_mj@rpi5"

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import json
+import time
 import zipfile
 from dataclasses import replace
 from typing import Any
@@ -60,7 +61,9 @@ class StoredFleet:
         self._fleet = store.fleet
 
     def enrol(self, board: str, board_class: str, *, settings: RuntimeSettings | None = None) -> str:
-        token = self._fleet.create_enrolment(board, board_class=board_class, ttl_s=600, now=1e9, settings=settings)
+        token = self._fleet.create_enrolment(
+            board, board_class=board_class, ttl_s=600, now=time.time(), settings=settings
+        )
         return f"nas1-{token}-fingerprint"
 
     def drain(self, name: str, *, draining: bool = True) -> None:

@@ -25,6 +25,12 @@ def test_board_add_prints_the_code_alone_and_how_to_use_it(here):
     assert outcome.out.strip().startswith("nas1-")
     assert f"nas-edge enroll 127.0.0.1:2222 {outcome.out.strip()}" in outcome.err
     assert "loopback only" in outcome.err
+    assert "the code works once, and only for a while; older codes for pi-1 work no more" in outcome.err
+
+
+def test_board_ls_names_boards_that_wait_to_enrol(here):
+    here("board", "add", "pi-0", "--class", "rpi5")
+    assert re.search(r"waits? to enrol \(.*pi-0.*\): run `nas-edge enroll` there", here("board", "ls").err)
 
 
 def test_board_add_sets_a_new_classs_settings_and_show_tells_them(here, live):

@@ -153,6 +153,7 @@ def test_show_tells_state_and_counts(here, search):
     assert "state       finished" in text
     assert "candidates  5 finished, 1 failed" in text
     assert "strategies  random (8)" in text
+    assert f"finalists   candidate 2 (fetch one: nas get {search} NUMBER -o DIR)" in text
 
 
 def test_logs_prints_the_events_so_far(here, search):

@@ -73,11 +73,33 @@ def test_code_serves_one_key_only_and_that_one_again(fleet: FleetStore) -> None:
         fleet.redeem(token, public_key=KEY_2, fingerprint={}, now=NOW)
 
 
-def test_second_code_for_a_board_fails_once_the_first_was_used(fleet: FleetStore) -> None:
-    tokens = [fleet.create_enrolment("pi-1", board_class="rpi5", ttl_s=60.0, now=NOW) for _ in range(2)]
-    fleet.redeem(tokens[0], public_key=KEY_1, fingerprint={}, now=NOW)
+def test_newer_code_for_a_board_withdraws_the_older_one_with_its_class(fleet: FleetStore) -> None:
+    older, other, newer = (
+        fleet.create_enrolment(name, board_class=board_class, ttl_s=60.0, now=NOW)
+        for name, board_class in (("pi-1", "rpi4"), ("pi-2", "rpi4"), ("pi-1", "rpi5"))
+    )
+    assert [fleet.code_valid(token, now=NOW) for token in (older, other, newer)] == [False, True, True]
+    with pytest.raises(InvalidRequestError, match="the code is unknown or has expired"):
+        fleet.redeem(older, public_key=KEY_1, fingerprint={}, now=NOW)
+    assert fleet.redeem(newer, public_key=KEY_1, fingerprint={}, now=NOW).board_class == "rpi5"
+
+
+def test_boards_are_expected_until_they_enrol_or_their_code_ends(fleet: FleetStore) -> None:
+    token = fleet.create_enrolment("pi-1", board_class="rpi5", ttl_s=60.0, now=NOW)
+    fleet.create_enrolment("pi-2", board_class="rpi4", ttl_s=90.0, now=NOW)
+    assert [(b.name, b.board_class) for b in fleet.expected(now=NOW)] == [("pi-1", "rpi5"), ("pi-2", "rpi4")]
+    fleet.redeem(token, public_key=KEY_1, fingerprint={}, now=NOW)
+    assert [b.name for b in fleet.expected(now=NOW + 89)] == ["pi-2"]
+    assert fleet.expected(now=NOW + 90) == []
+
+
+def test_code_for_a_board_that_has_enrolled_meanwhile_is_not_redeemed(fleet: FleetStore, store: Store) -> None:
+    token = fleet.create_enrolment("pi-1", board_class="rpi5", ttl_s=60.0, now=NOW)
+    fleet.redeem(token, public_key=KEY_1, fingerprint={}, now=NOW)
+    with store.database.transaction() as connection:  # two codes made at the same moment
+        connection.exec_driver_sql("UPDATE enrolments SET used_at = NULL")
     with pytest.raises(ConflictError, match="enrolled already; remove it first: nas board rm pi-1"):
-        fleet.redeem(tokens[1], public_key=KEY_2, fingerprint={}, now=NOW)
+        fleet.redeem(token, public_key=KEY_2, fingerprint={}, now=NOW)
 
 
 def test_one_key_is_not_two_boards(fleet: FleetStore) -> None:
