@@ -176,6 +176,17 @@ def test_a_board_with_an_obstacle_is_out_and_says_which():
     assert "pi (out)" in stalled_classes([board])[0]
 
 
+def test_a_board_whose_agent_was_stopped_is_not_lost_but_stopped(here, live):
+    enrol(live.store, "pi-9", "rpi9", seed=9)
+    beat = replace(heartbeat("pi-9"), fingerprint={"model": "test"}, state="stopping")
+    live.store.fleet.heartbeats([(beat, time.time() - 500)])
+    listed = here("board", "ls")
+    assert re.search(r"pi-9 +rpi9 +stopped ", listed.out)
+    assert "pi-9 was stopped and gets no leases: on the board, start `nas-edge run`" in listed.err
+    assert "class rpi9 has no board that gets leases: pi-9 (stopped)" in listed.err
+    here("board", "rm", "pi-9")
+
+
 def test_a_board_that_fell_silent_is_named_with_where_to_look():
     board = {"name": "pi", "board_class": "rpi5", "state": "ready", "presence": "lost", "reason": None, "until": None}
     assert standing(board) == "lost"
