@@ -68,7 +68,10 @@ def _parser() -> argparse.ArgumentParser:
     measure = commands.add_parser("measure", parents=[shared], help="measure a bundle, or one ONNX file, here")
     measure.add_argument("path", metavar="BUNDLE")
     measure.add_argument(
-        "--tier", choices=list(TIERS), default="screen", help="up to rank each half by itself, then the pair whole"
+        "--tier",
+        choices=list(TIERS),
+        default="screen",
+        help="up to rank each half by itself, then the pair whole; an ONNX file always by itself",
     )
     measure.add_argument("--threads", type=int, default=1, metavar="N", help="of onnxruntime, 1 to 256 (default: 1)")
     measure.add_argument("--provider", choices=list(PROVIDERS), default="cpu", help="what runs the model")

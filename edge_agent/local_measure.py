@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +11,13 @@ from typing import Any, Literal
 
 from edge_agent.errors import BadUsageError
 from edge_agent.inference import CPU, check_threads
-from edge_agent.measuring import Measurement, grade_window, measure_file
-from edge_agent.pair_measuring import measure_pair
+from edge_agent.measuring import Measurement, Supervision, grade_window, measure_file
+from edge_agent.pair_measuring import measure_pair, process_plan
 from edge_agent.records import OperatingPoint, PairFigures, RuntimeSettings, Tier, Variant
 from edge_agent.sensors import Place, find_sensor
-from edge_agent.tiers import WHOLE_TIERS
+from edge_agent.tiers import TIERS, WHOLE_TIERS, TierPlan
+
+log = logging.getLogger("edge_agent")
 
 _COLUMNS = ("model", "status", "n", "mean_ms", "ci95_ms", "median_ms", "p90_ms", "memory_kib", "energy_mj")
 
@@ -36,8 +40,10 @@ def measure_path(
 ) -> list[dict[str, Any]]:
     """Return one row for each ONNX file, or from tier `final` on for each pair whole: the record's fields, and `model`.
 
+    What begins, and how long it takes, is logged.
+
     Args:
-        path: A bundle (folder or zip), or an .onnx file.
+        path: A bundle (folder or zip), or an .onnx file, which is timed by itself at any tier, in one process.
         tier: How long to measure.
         threads: Threads of onnxruntime, 1 to 256.
         provider: The execution provider, as onnxruntime names it.
@@ -83,24 +89,52 @@ def as_table(rows: list[dict[str, Any]]) -> str:
 
 def _file_row(model: Path, name: str, way: _Way) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="nas-measure-") as work:
-        sensor = find_sensor(way.place)
-        measured = measure_file(model, tier=way.tier, settings=way.settings, work=Path(work), sensor=sensor)
+        measured = measure_file(
+            model,
+            tier=way.tier,
+            settings=way.settings,
+            work=Path(work),
+            sensor=find_sensor(way.place),
+            supervision=_telling(name, TIERS[way.tier]),
+        )
     return _row(measured, name=name, tier=way.tier)
 
 
 def _pair_row(bundle: Any, variant: Variant, way: _Way) -> dict[str, Any]:
     from edge_agent.bundle_pack import pack_of_bundle
 
+    name = f"pair {variant.precision}"
     with tempfile.TemporaryDirectory(prefix="nas-measure-") as work:
         pack = Path(work) / "pair.zip"
         pack_of_bundle(bundle, variant, path=pack)
-        sensor = find_sensor(way.place)
-        measured = measure_pair(pack, tier=way.tier, settings=way.settings, work=Path(work), sensor=sensor)
+        measured = measure_pair(
+            pack,
+            tier=way.tier,
+            settings=way.settings,
+            work=Path(work),
+            sensor=find_sensor(way.place),
+            supervision=_telling(name, process_plan(TIERS[way.tier]), processes=TIERS[way.tier].processes),
+        )
     points, figures = variant.operating_points or bundle.manifest.operating_points, measured.pair
-    return _row(measured, name=f"pair {variant.precision}", tier=way.tier) | {
+    return _row(measured, name=name, tier=way.tier) | {
         "pair": _dict(measured, "pair"),
         "operating_points": {} if figures is None else {point.name: _priced(point, figures) for point in points},
     }
+
+
+def _telling(name: str, plan: TierPlan, *, processes: int = 1) -> Supervision:
+    """Return a supervision that logs what each process begins to do, since a minute of silence looks like a fault."""
+    numbers = itertools.count(1)
+
+    def tell() -> None:
+        which = f" (process {next(numbers)} of {processes})" if processes > 1 else ""
+        log.info(
+            "%s%s: timing for %g to %g s, after a warm-up of at most %g s",
+            name, which, plan.min_window_s, plan.max_window_s, plan.max_warmup_s,
+        )  # fmt: skip
+
+    log.info("%s: loading", name)
+    return Supervision(before_timing=tell)
 
 
 def _priced(point: OperatingPoint, figures: PairFigures) -> dict[str, float]:

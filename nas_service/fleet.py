@@ -176,7 +176,8 @@ class Receipt:
 def absent_classes(boards: Iterable[Board], wanted: Collection[str], *, now: float) -> frozenset[str]:
     """Return those of the `wanted` classes that no board could measure for at `now`, in unix seconds.
 
-    All of such a class's boards are lost, were never heard, or may get no leases; a suspect one counts as there.
+    All of such a class's boards are lost, were never heard, or may get no leases; a suspect one counts as there, and so
+    does one that was stopped a moment ago, as it may just be started anew.
     """
     able = (board for board in boards if board.may_lease(now=now) and _stands(board, now) in ("here", "suspect"))
     return frozenset(wanted) - {board.board_class for board in able}

@@ -114,7 +114,7 @@ class CommandMeter:
 def find_command_meter(place: Place) -> EnergySensor | Passed:
     """Return the meter that energy.json names, if its program answers."""
     if not place.options.command:
-        return Passed(why="energy.json names no program")
+        return Passed(why="no energy.json names a meter's program (how: docs/board.md, energy.json)")
     meter = CommandMeter(place)
     try:
         meter.read()

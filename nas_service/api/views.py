@@ -197,7 +197,9 @@ class BoardView(BaseModel):
     state: str = Field(description="ready, draining, or quarantined: it gets no leases for a while")
     reason: str | None = Field(description="Why it gets no leases; None for one that does")
     until: float | None = Field(description="When its quarantine ends by itself; None if a person must end it")
-    presence: Presence = Field(description="New, here, suspect after 30 s of unannounced silence, lost after 60 s")
+    presence: Presence = Field(
+        description="New, here, suspect after 30 s of unannounced silence, lost after 60 s, stopped"
+    )
     activity: str | None = Field(description="What it last said it does: idle, fetching, cooling, measuring, stopping")
     lease: str | None = Field(description="The id of its oldest standing lease")
     leases: list[BoardWork]
@@ -229,7 +231,12 @@ class BoardView(BaseModel):
             state="quarantined" if quarantine and board.may_lease(now=now) else board.state.value,
             reason=obstacle or (quarantine.reason if quarantine else None),
             until=quarantine.until if quarantine else None,
-            presence=presence(board.last_seen, None if beat is None else beat.quiet_until_unix_s, now=now),
+            presence=presence(
+                board.last_seen,
+                None if beat is None else beat.quiet_until_unix_s,
+                now=now,
+                stopped=beat is not None and beat.state == "stopping",
+            ),
             activity=None if beat is None else beat.state,
             lease=work[0].lease_id if work else None,
             leases=work,

@@ -199,8 +199,8 @@ def list_boards(client: Client, console: Console, *, now_unix_s: float, as_json:
 def standing(board: Json) -> str:
     """Return `ready`, or what keeps a board from work.
 
-    That is: draining, quarantined, not heard yet (`new`) or no longer (`suspect`, `lost`), or `out` for what `why_out`
-    says.
+    That is: draining, quarantined, not heard yet (`new`) or no longer (`suspect`, `lost`, `stopped`), or `out` for what
+    `why_out` says.
     """
     state, presence = str(board["state"]), str(board["presence"])
     if state != "ready":
@@ -217,6 +217,8 @@ def why_out(board: Json) -> str | None:
         return f"{name} gets no leases: {board['reason']}"
     if standing(board) == "new":
         return f"{name} was never heard and gets no leases yet: on the board, start `nas-edge run`"
+    if standing(board) == "stopped":
+        return f"{name} was stopped and gets no leases: on the board, start `nas-edge run`"
     if standing(board) == "lost":
         return (
             f"{name} is silent and gets no leases until it is heard again: on the board, see that `nas-edge run` runs "

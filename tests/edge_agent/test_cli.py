@@ -69,6 +69,16 @@ def test_measure_gives_both_halves_of_a_bundle_and_json_without_anything_else(
     ]
 
 
+def test_measure_logs_what_it_begins_and_how_long_that_takes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    make_bundle(tmp_path / "bundle")
+    with caplog.at_level(logging.INFO, logger="edge_agent"):
+        assert main(["measure", str(tmp_path / "bundle" / "little.onnx"), "--tier", "probe", "--json"]) == 0
+    assert [record.getMessage() for record in caplog.records if record.name == "edge_agent"] == [
+        "little.onnx: loading",
+        "little.onnx: timing for 1 to 20 s, after a warm-up of at most 5 s",
+    ]
+
+
 def test_a_precision_that_the_bundle_lacks_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_bundle(tmp_path / "bundle")
     for command in (["measure"], ["predict", "--operating-point", "half"]):

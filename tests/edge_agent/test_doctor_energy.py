@@ -23,7 +23,7 @@ def test_the_sensor_is_named_with_its_rate_and_class_and_the_others_with_their_r
     check = check_energy(tmp_path, root=recorded(tmp_path, "jetson-orin-nano-jp6"))
     assert (check.state, check.fix) == ("ok", None)
     assert check.found.startswith("ina3221 (module): VDD_IN, 67 readings a second, uncertainty class c. Not used: ")
-    assert "command: energy.json names no program; ina2xx: no INA2xx under /sys/class/hwmon; " in check.found
+    assert "command: no energy.json names a meter's program (how: docs/board.md, energy.json); ina2xx: " in check.found
     assert "rapl: ina3221 comes first" in check.found
 
 

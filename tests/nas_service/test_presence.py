@@ -24,6 +24,11 @@ def test_silence_that_was_not_announced_tells(last_seen, quiet_until, expected):
     assert presence(last_seen, quiet_until, now=1000.0) == expected
 
 
+@pytest.mark.parametrize("last_seen", [999.0, 700.0])
+def test_a_board_that_said_it_was_stopping_is_not_lost(last_seen):
+    assert presence(last_seen, None, now=1000.0, stopped=True) == "stopped"
+
+
 def board(board_class, last_seen, *, quiet_until=None, state=BoardState.READY, mismatch=None):
     beat = Heartbeat(
         board="b", incarnation="1", state="idle", sent_unix_s=0.0, agent_version="1", quiet_until_unix_s=quiet_until

@@ -6,8 +6,10 @@ import time
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
+from edge_agent.records import RecordError, check_name
 from nas_service.api.auth import require
 from nas_service.api.context import Context
 from nas_service.api.problems import problem_responses
@@ -28,13 +30,24 @@ from nas_service.store.tokens import Role
 NAME_PATTERN = "^[a-z0-9][a-z0-9._-]{0,62}$"
 
 
+def _checked_name(name: str) -> str:
+    """Return a name that boards and classes may have; pydantic would answer another one with the pattern."""
+    try:
+        return check_name(name, what="it")
+    except RecordError as error:
+        raise PydanticCustomError("name", "{why}", {"why": str(error)}) from None
+
+
+Name = Annotated[str, AfterValidator(_checked_name), WithJsonSchema({"type": "string", "pattern": NAME_PATTERN})]
+
+
 class BoardRequest(BaseModel):
     """A board to be added."""
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str = Field(pattern=NAME_PATTERN)
-    board_class: str = Field(pattern=NAME_PATTERN, description="Boards whose figures may be pooled share a class")
+    name: Name
+    board_class: Name = Field(description="Boards whose figures may be pooled share a class")
     settings: ClassSettings | None = Field(
         default=None,
         description="Of a new class, which keeps them; null: the defaults, or what the class has",

@@ -64,7 +64,7 @@ def test_a_laptops_package_counter_comes_before_its_battery(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("board", "other", "why"),
     [
-        ("raspberry-pi-4-ina226", "command", "energy.json names no program"),
+        ("raspberry-pi-4-ina226", "command", "no energy.json names a meter's program"),
         ("jetson-nano-jp4", "ina238", "no INA238"),
         ("jetson-orin-nano-jp6", "pi-pmic", "ina3221 comes first"),
         ("server-acpi", "rapl", "no package zone"),

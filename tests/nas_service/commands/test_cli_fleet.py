@@ -28,6 +28,14 @@ def test_board_add_prints_the_code_alone_and_how_to_use_it(here):
     assert "the code works once, and only for a while; older codes for pi-1 work no more" in outcome.err
 
 
+@pytest.mark.parametrize(("name", "board_class"), [("bad name", "rpi5"), ("pi", "bad name"), ("pi", "rpi5\n")])
+def test_board_add_says_in_words_which_names_there_may_be(here, name, board_class):
+    refused = here("board", "add", name, "--class", board_class)
+    field, wrong = ("name", name) if name != "pi" else ("board_class", board_class)
+    assert refused.code == 1
+    assert f"{field}: it is {wrong!r} but must be 1 to 63 of a-z, 0-9, '.', '_', '-', and begin with" in refused.err
+
+
 def test_board_ls_names_boards_that_wait_to_enrol(here):
     here("board", "add", "pi-0", "--class", "rpi5")
     assert re.search(r"waits? to enrol \(.*pi-0.*\): run `nas-edge enroll` there", here("board", "ls").err)
@@ -166,6 +174,17 @@ def test_a_board_with_an_obstacle_is_out_and_says_which():
     assert standing(board) == "out"
     assert why_out(board) == "pi gets no leases: two agents use it"
     assert "pi (out)" in stalled_classes([board])[0]
+
+
+def test_a_board_whose_agent_was_stopped_is_not_lost_but_stopped(here, live):
+    enrol(live.store, "pi-9", "rpi9", seed=9)
+    beat = replace(heartbeat("pi-9"), fingerprint={"model": "test"}, state="stopping")
+    live.store.fleet.heartbeats([(beat, time.time() - 500)])
+    listed = here("board", "ls")
+    assert re.search(r"pi-9 +rpi9 +stopped ", listed.out)
+    assert "pi-9 was stopped and gets no leases: on the board, start `nas-edge run`" in listed.err
+    assert "class rpi9 has no board that gets leases: pi-9 (stopped)" in listed.err
+    here("board", "rm", "pi-9")
 
 
 def test_a_board_that_fell_silent_is_named_with_where_to_look():
