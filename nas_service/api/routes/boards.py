@@ -11,9 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from edge_agent.records import RecordError, check_name
 from nas_service.api.auth import require
-from nas_service.api.context import Context
-from nas_service.api.problems import problem_responses
-from nas_service.api.views import (
+from nas_service.api.board_views import (
     BoardListView,
     BoardView,
     ExpectedBoardView,
@@ -21,6 +19,8 @@ from nas_service.api.views import (
     MeasurementView,
     NewBoard,
 )
+from nas_service.api.context import Context
+from nas_service.api.problems import problem_responses
 from nas_service.board_agreement import Agreement, board_agreement
 from nas_service.class_settings import ClassSettings
 from nas_service.errors import InvalidRequestError, NotFoundError
