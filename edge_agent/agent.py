@@ -15,12 +15,11 @@ from collections.abc import Callable
 from edge_agent import __version__
 from edge_agent.backoff import Backoff, poll_pause_s
 from edge_agent.cache import DEFAULT_MAX_BYTES
-from edge_agent.clocks import power_mode
+from edge_agent.condition import Condition
 from edge_agent.cooling import START_C
 from edge_agent.delivery import FORBIDDEN_ADVICE, Delivery
 from edge_agent.errors import (
     ArtifactError,
-    BadUsageError,
     EdgeError,
     ForbiddenError,
     LinkError,
@@ -28,8 +27,6 @@ from edge_agent.errors import (
     SpoolError,
     StoppedError,
 )
-from edge_agent.fingerprint import read_fingerprint
-from edge_agent.health import ROOT, read_health
 from edge_agent.home import BoardConfig, Home
 from edge_agent.identity import key_blob, key_sha256
 from edge_agent.lifetime import StopSignal
@@ -44,7 +41,6 @@ from edge_agent.records import (
     UnreadableLeaseError,
     stable_hash,
 )
-from edge_agent.sensors import EnergySensor, Place, find_sensor
 from edge_agent.sentinel import Sentinel
 from edge_agent.spool import Spool
 from edge_agent.work import Workplace, answer, measure_lease, refusal
@@ -86,20 +82,18 @@ class Agent:
         """
         self._home, self._config, self._incarnation, self._stop, self._local = home, config, incarnation, stop, local
         self._start_c, self._connect = start_c, connect
-        self._sensor: EnergySensor | None = None
         rng = rng or random.Random()
         self._backoff, self._delivery = Backoff(rng=rng), Delivery(rng=rng)
         self._spool = Spool(home.spool_path)
+        self._condition = Condition(home, self._spool)
         self._settings: AgentSettings | None = None
         self._server_ahead_s = 0.0
         self._bad_leases: dict[str, float] = {}
         self._fetched_beside: str | None = None
-        self._storage: str | None = None
-        self._rivals: set[str] = set()
         self._beat_at = float("-inf")
         self._worked_at = float("-inf")
-        self._fingerprint = read_fingerprint()
-        self._sentinel = Sentinel(work=home.work_path, kept=home.sentinel_path, state=stable_hash(self._fingerprint))
+        state = stable_hash(self._condition.fingerprint)
+        self._sentinel = Sentinel(work=home.work_path, kept=home.sentinel_path, state=state)
 
     def run(self) -> None:
         """Serve until asked to stop; broken links are taken up again.
@@ -108,7 +102,7 @@ class Agent:
             HostKeyError: If the server is another one; never retried.
             RefusedError: If the gateway refused this board several times in a row.
         """
-        self._sensor = self._find_sensor()
+        self._condition.find_sensor()
         while not self._stop.is_set():
             try:
                 self._serve_one_connection()
@@ -120,16 +114,6 @@ class Agent:
                 self._wait_after(error)
             except OSError as error:  # a full disk, most likely: what was not written will be done again
                 self._wait_after(EdgeError(f"{self._disk_words(error)}; see nas-edge doctor"))
-
-    def _find_sensor(self) -> EnergySensor | None:
-        """Return the board's sensor; with options that cannot be used there is no energy, and the agent goes on."""
-        try:
-            sensor = find_sensor(Place.of_home(self._home.root))
-        except BadUsageError as error:
-            log.error("results will have no energy: %s", error)
-            return None
-        log.info("energy: %s", f"{sensor.source} ({sensor.scope})" if sensor else "no sensor; see nas-edge doctor")
-        return sensor
 
     def _wait_after(self, error: EdgeError) -> None:
         pause_s = self._backoff.next_s()
@@ -162,7 +146,7 @@ class Agent:
         self._read_settings(mailbox)
         assert self._settings is not None
         self._server_ahead_s = self._settings.host_unix_s - time.time()
-        self._storage = self._storage_fault()
+        self._condition.try_storage()
         self._beat(mailbox)
         self._delivery.reconnected()
         log.info("connected as %s (class %s)", self._settings.board, self._settings.board_class)
@@ -263,28 +247,6 @@ class Agent:
     def _disk_words(self, error: OSError) -> str:
         return f"{error.filename or self._home.root}: {error.strerror or error}"
 
-    def _storage_fault(self) -> str | None:
-        """Return why this board cannot keep what it measures, so that it gets no leases; None if it can."""
-        self._spool.store()
-        fault = self._spool.fault or self._home.storage_fault()
-        if fault is not None and fault != self._storage:
-            log.error("no leases until this board can store its results: %s; see nas-edge doctor", fault)
-        if fault is None and self._storage is not None:
-            log.info("this board can store its results again")
-        return fault
-
-    def _warn_of_rival(self, mailbox: Mailbox) -> None:
-        """Log once of each other agent that writes as this board, which the lock of a copied home cannot keep out."""
-        found = mailbox.read_heartbeat()
-        if found is not None and found.incarnation not in {self._incarnation, *self._rivals}:
-            self._rivals.add(found.incarnation)
-            log.error(
-                "another agent (%s) writes as board %s, so its home was copied: neither gets leases; stop one of them "
-                "and enrol it by another name (nas board add), in a home of its own",
-                found.incarnation,
-                self._config.board,
-            )
-
     def _result(self, mailbox: Mailbox, lease: Lease, *, starts: int) -> Result:
         identity = answer(lease, incarnation=self._incarnation)
         if starts > _MAX_STARTS:
@@ -303,7 +265,7 @@ class Agent:
             model=model,
             place=Workplace(
                 work=self._home.work_path,
-                sensor=self._sensor,
+                sensor=self._condition.sensor,
                 sentinel=self._sentinel,
                 local=self._local,
                 start_c=self._start_c,
@@ -352,8 +314,8 @@ class Agent:
         if time.monotonic() - self._beat_at >= self._settings.heartbeat_s:
             if look:
                 self._read_settings(mailbox)
-                self._warn_of_rival(mailbox)
-                self._storage = self._storage_fault()
+                self._condition.notice(mailbox.read_heartbeat(), incarnation=self._incarnation)
+                self._condition.try_storage()
             self._beat(mailbox, state=state, lease=lease)
 
     def _beat(
@@ -370,12 +332,7 @@ class Agent:
                 "lease_id": lease.lease_id if lease else None,
                 "agent_version": __version__,
                 "next_host_key_sha256": None if announced is None else key_sha256(key_blob(announced)),
-                "fingerprint": {**self._fingerprint, "power_mode": power_mode(ROOT)},  # may change while we run
-                "health": {
-                    **read_health(),
-                    "energy_sensor": self._sensor.source if self._sensor else "none",
-                    "storage": self._spool.fault or self._storage,
-                },
+                **self._condition.fields(),
             }
         )
         server_unix_s = mailbox.put_heartbeat(heartbeat)

@@ -134,6 +134,8 @@ def check_home(home: Home) -> Check:
         fault, free = str(error), 0
     if fault is not None:
         fix = f"sudo chattr -R -f -i {home.root}; sudo chown -R {getpass.getuser()} {home.root}"
+        if wrong := home.in_the_way():
+            fix = f"mv {wrong} {wrong}.aside"
         return Check(name="home", state="fail", found=f"{home.root} cannot be written: {fault}", fix=fix)
     if free < _MIN_FREE_BYTES:
         found = f"{home.root} has only {free >> 20} MiB free"

@@ -98,6 +98,10 @@ class Home:
     def _folders(self) -> tuple[Path, ...]:
         return (self.root, self.cache_path, self.spool_path, self.work_path)
 
+    def in_the_way(self) -> Path | None:
+        """Return what lies where one of the folders should, and is none; None if nothing does."""
+        return next((path for path in self._folders if os.path.lexists(path) and not path.is_dir()), None)
+
     def create(self) -> None:
         """Make the folders, readable by their owner only.
 

@@ -86,7 +86,7 @@ class GatewayActor:
         """See Gateway.drain."""
         return self._gateway.drain(name, draining=draining)
 
-    def remove(self, name: str) -> Board:
+    def remove(self, name: str) -> Board | None:
         """See Gateway.remove."""
         return self._gateway.remove(name)
 
@@ -222,7 +222,7 @@ class GatewayClient:
         """See Gateway.drain."""
         return self._call(lambda h: h.drain.remote(name, draining=draining))
 
-    def remove(self, name: str) -> Board:
+    def remove(self, name: str) -> Board | None:
         """See Gateway.remove."""
         return self._call(lambda h: h.remove.remote(name))
 

@@ -214,8 +214,8 @@ class Gateway:
         """Give a board no new leases; see FleetStore.drain."""
         return self._store.fleet.drain(name, draining=draining)
 
-    def remove(self, name: str) -> Board:
-        """Revoke a board's key and drop its connections at once."""
+    def remove(self, name: str) -> Board | None:
+        """Revoke a board's key and drop its connections at once; None if it only waited to enrol."""
         board = self._store.fleet.remove(name, now=time.time())
         if self._server is not None and self._loop.is_running():
             self._loop.call_soon_threadsafe(self._server.drop, name)

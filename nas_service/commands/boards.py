@@ -134,11 +134,11 @@ def host_key_command(context: Context, switch: bool, force: bool, as_json: bool)
 def rm_command(context: Context, name: str) -> None:
     """Remove a board and revoke its key at once.
 
-    Its measurements stay.
+    Its measurements stay. One that has not enrolled yet can no longer.
     """
     with context.connect() as client:
         client.remove_board(name)
-    context.console.note(f"{name} is removed and its key is revoked; its measurements stay")
+    context.console.note(f"{name} is removed: its key, or the code it was to enrol with, is void; its measurements stay")
 
 
 def show_code(answer: Json, console: Console, *, state: ServiceState | None, as_json: bool) -> None:

@@ -176,13 +176,20 @@ class FleetStore:
         found = {name: quarantine(endings) for name, endings in self.leases.endings().items()}
         return {name: out for name, out in found.items() if out is not None and out.holds(now)}
 
-    def remove(self, name: str, *, now: float) -> Board:
-        """Revoke a board's key; from now on it cannot connect, and its leases go to others.
+    def remove(self, name: str, *, now: float) -> Board | None:
+        """Revoke a board's key and its unused code; from now on it cannot connect, and its leases go to others.
+
+        Returns:
+            The board; None if it only waited to enrol.
 
         Raises:
-            NotFoundError: There is no such board.
+            NotFoundError: There is no such board, and none of that name waits to enrol.
         """
         with self._db.transaction() as connection:
+            unused = (enrolments.c.board == name, enrolments.c.used_at.is_(None))
+            waited = connection.execute(enrolments.delete().where(*unused)).rowcount > 0
+            if waited and connection.execute(select(boards.c.name).where(boards.c.name == name)).first() is None:
+                return None
             if _board(connection, name).state is not BoardState.REMOVED:
                 connection.execute(
                     boards.update().where(boards.c.name == name).values(state=BoardState.REMOVED.value, revoked_at=now)

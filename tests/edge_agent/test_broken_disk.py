@@ -99,6 +99,12 @@ def test_doctor_names_the_folder_that_cannot_be_written(home: Home) -> None:
     assert f"cannot be written: {home.spool_path}: " in found.found
 
 
+def test_doctor_moves_aside_what_lies_where_a_folder_should(home: Home) -> None:
+    home.spool_path.rmdir()
+    home.spool_path.touch()
+    assert check_home(home).fix == f"mv {home.spool_path} {home.spool_path}.aside"
+
+
 def test_what_a_killed_measurement_left_is_removed_with_the_next_start(home: Home) -> None:
     home.create()
     (home.work_path / "measure-dead").mkdir()

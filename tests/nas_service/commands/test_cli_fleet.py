@@ -114,7 +114,7 @@ def test_board_drain_and_rm(here, live):
     enrol(live.store, "pi-7", "rpi7", seed=7)
     assert "gets no further work" in here("board", "drain", "pi-7").err
     assert live.store.fleet.board("pi-7").state.value == "draining"
-    assert "its key is revoked" in here("board", "rm", "pi-7").err
+    assert "its key, or the code" in here("board", "rm", "pi-7").err
     assert "pi-7" not in here("board", "ls").out
 
 

@@ -152,8 +152,10 @@ def test_drained_board_gets_no_leases_until_it_is_made_ready(fleet: FleetStore) 
 
 def test_removed_board_has_no_key_and_may_be_enrolled_anew(fleet: FleetStore) -> None:
     enrol(fleet)
-    assert fleet.remove("pi-1", now=NOW + 5).revoked_at == NOW + 5
-    assert fleet.remove("pi-1", now=NOW + 9).revoked_at == NOW + 5
+    for at in (NOW + 5, NOW + 9):
+        removed = fleet.remove("pi-1", now=at)
+        assert removed is not None
+        assert removed.revoked_at == NOW + 5
     assert (fleet.board_key("pi-1"), fleet.boards()) == (None, [])
     assert [b.state for b in fleet.boards(removed=True)] == [BoardState.REMOVED]
     with pytest.raises(ConflictError, match="was removed; enrol it again"):
@@ -195,6 +197,15 @@ def test_two_agents_of_one_key_are_told_by_an_incarnation_that_comes_back(fleet:
     assert "two agents use its key" in (board.obstacle(now=NOW + 10) or "")
     assert not board.may_lease(now=NOW + 10 + RIVAL_S)
     assert board.may_lease(now=NOW + 11 + RIVAL_S)  # the other has been silent for a minute
+
+
+def test_board_that_waits_to_enrol_is_withdrawn_by_removing_it(fleet: FleetStore) -> None:
+    token = fleet.create_enrolment("pi-9", board_class="rpi5", ttl_s=60.0, now=NOW)
+    assert fleet.remove("pi-9", now=NOW) is None
+    assert not fleet.code_valid(token, now=NOW)
+    assert fleet.expected(now=NOW) == []
+    with pytest.raises(NotFoundError, match="no board is named 'pi-9'"):
+        fleet.remove("pi-9", now=NOW)
 
 
 def test_board_enrolled_anew_has_no_rival(fleet: FleetStore) -> None:
