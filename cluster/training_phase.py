@@ -303,7 +303,11 @@ def _announce(job_id: str, report: EpochReport, store: Store, *, label: str = ""
 
 
 def answer_of(reference: Any) -> Any:
-    """Return what an actor answered; an error that it raised is raised as itself, not wrapped in Ray's."""
+    """Return what an actor answered; an error that it raised is raised as itself, not wrapped in Ray's.
+
+    Raises:
+        RetryableError: the actor's process or machine was lost.
+    """
     try:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:

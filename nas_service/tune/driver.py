@@ -24,8 +24,8 @@ from ray.tune.search import Searcher as TuneSearcher
 
 from nas_service.bar import Bar
 from nas_service.evaluation_report import EvaluationReport
+from nas_service.tune.driver_starting import StartingScheduler
 from nas_service.tune.session import SearchSession
-from nas_service.tune.starting import StartingScheduler
 
 AHEAD = 2  # trials that are handed out beside those that run
 _IDLE_S = 0.05

@@ -26,7 +26,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from nas_service.job_tune import Tune
 from nas_service.tune.driver import EvaluatorSetting
-from nas_service.tune.starting import StartingScheduler
+from nas_service.tune.driver_starting import StartingScheduler
 from nas_service.tune.trials import Start, TuneSession
 from nas_service.tuning import TrialReport
 

@@ -24,7 +24,7 @@ def now():
 
 @pytest.fixture
 def scheduler(now):
-    from nas_service.tune.starting import StartingScheduler
+    from nas_service.tune.driver_starting import StartingScheduler
 
     return StartingScheduler(3, clock=lambda: now.s)
 
