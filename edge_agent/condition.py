@@ -1,4 +1,4 @@
-"""What a board knows of itself and says with each heartbeat: what it is, how it is, and whether it can store results."""
+"""What a board says of itself with each heartbeat: what it is, how it is, and whether it can store results."""
 
 from __future__ import annotations
 

@@ -138,7 +138,9 @@ def rm_command(context: Context, name: str) -> None:
     """
     with context.connect() as client:
         client.remove_board(name)
-    context.console.note(f"{name} is removed: its key, or the code it was to enrol with, is void; its measurements stay")
+    context.console.note(
+        f"{name} is removed: its key, or the code that it was to enrol with, is void; measurements stay"
+    )
 
 
 def show_code(answer: Json, console: Console, *, state: ServiceState | None, as_json: bool) -> None:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
-import secrets
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,11 +22,11 @@ from nas_service.fleet import (
 from nas_service.measurement import MeasurementRequest, RequestState
 from nas_service.quarantine import Quarantine, quarantine
 from nas_service.store.database import Database
+from nas_service.store.enrolments import code_of, expected_boards, make_code, use_code, withdraw_codes
 from nas_service.store.fleet_rows import board_of, class_of, measurement_of, states_of
 from nas_service.store.fleet_tables import (
     board_classes,
     boards,
-    enrolments,
     measurements,
 )
 from nas_service.store.leases import LeaseStore
@@ -38,7 +34,6 @@ from nas_service.store.queue import check_class, enqueue
 from nas_service.store.twins import shared_figures
 
 SHARED_LIMIT = 200  # tells a class's boards apart to a fraction of what one measurement is unsure of
-_TOKEN_BYTES = 20
 _RESERVED = frozenset({"enroll", "root"})
 
 
@@ -62,23 +57,12 @@ class FleetStore:
             ConflictError: The board is enrolled already.
         """
         _check_names(board, board_class)
-        token = base64.b32encode(secrets.token_bytes(_TOKEN_BYTES)).decode().lower().rstrip("=")
         with self._db.transaction() as connection:
             row = connection.execute(select(boards).where(boards.c.name == board)).mappings().first()
             if row is not None and row["state"] != BoardState.REMOVED.value:
                 raise ConflictError(f"board {board!r} is enrolled; remove it first: nas board rm {board}")
             _ensure_class(connection, board_class, settings=settings, now=now)
-            connection.execute(enrolments.delete().where(enrolments.c.board == board, enrolments.c.used_at.is_(None)))
-            connection.execute(
-                enrolments.insert().values(
-                    token_sha256=_hash(token),
-                    board=board,
-                    board_class=board_class,
-                    created_at=now,
-                    expires_at=now + ttl_s,
-                )
-            )
-        return token
+            return make_code(connection, board, board_class=board_class, ttl_s=ttl_s, now=now)
 
     def code_valid(self, token: str, *, now: float) -> bool:
         """Return whether `token` was given out and has not expired.
@@ -87,7 +71,7 @@ class FleetStore:
         refuses it to any other key.
         """
         with self._db.reading() as connection:
-            row = _enrolment(connection, token)
+            row = code_of(connection, token)
         return row is not None and now < row["expires_at"]
 
     def redeem(self, token: str, *, public_key: str, fingerprint: dict[str, Any], now: float) -> Board:
@@ -100,7 +84,7 @@ class FleetStore:
         """
         key = normal_public_key(public_key)
         with self._db.transaction() as connection:
-            row = _enrolment(connection, token)
+            row = code_of(connection, token)
             if row is None or now >= row["expires_at"]:
                 raise InvalidRequestError("the code is unknown or has expired; make a new one with `nas board add`")
             if row["used_at"] is not None:
@@ -110,11 +94,7 @@ class FleetStore:
             _check_free(connection, row["board"], key)
             _check_fingerprint(connection, row["board_class"], fingerprint)
             _write_board(connection, row["board"], board_class=row["board_class"], key=key, now=now)
-            connection.execute(
-                enrolments.update()
-                .where(enrolments.c.token_sha256 == row["token_sha256"])
-                .values(used_at=now, public_key=key)
-            )
+            use_code(connection, row, key=key, now=now)
             return _board(connection, row["board"])
 
     def board_classes(self) -> list[BoardClass]:
@@ -132,13 +112,8 @@ class FleetStore:
 
     def expected(self, *, now: float) -> list[ExpectedBoard]:
         """Return the boards that were added and may still enrol at `now`, by name."""
-        query = select(enrolments.c.board, enrolments.c.board_class, enrolments.c.expires_at)
-        usable = query.where(enrolments.c.used_at.is_(None), enrolments.c.expires_at > now)
         with self._db.reading() as connection:
-            return [
-                ExpectedBoard(name=name, board_class=board_class, expires_at=expires_at)
-                for name, board_class, expires_at in connection.execute(usable.order_by(enrolments.c.board))
-            ]
+            return expected_boards(connection, now=now)
 
     def board(self, name: str) -> Board:
         """Return one board, removed or not.
@@ -186,8 +161,7 @@ class FleetStore:
             NotFoundError: There is no such board, and none of that name waits to enrol.
         """
         with self._db.transaction() as connection:
-            unused = (enrolments.c.board == name, enrolments.c.used_at.is_(None))
-            waited = connection.execute(enrolments.delete().where(*unused)).rowcount > 0
+            waited = withdraw_codes(connection, name)
             if waited and connection.execute(select(boards.c.name).where(boards.c.name == name)).first() is None:
                 return None
             if _board(connection, name).state is not BoardState.REMOVED:
@@ -271,10 +245,6 @@ class FleetStore:
             return shared_figures(connection, board_class, limit=limit)
 
 
-def _hash(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()
-
-
 def _check_names(board: str, board_class: str) -> None:
     for what, name in (("board", board), ("board class", board_class)):
         try:
@@ -297,12 +267,6 @@ def _ensure_class(connection: Connection, name: str, *, settings: RuntimeSetting
             f"board class {name!r} has the runtime settings {row['settings']} and keeps them; "
             "leave the settings out to join it, or name another class"
         )
-
-
-def _enrolment(connection: Connection, token: str) -> Any:
-    wanted = _hash(token)
-    row = connection.execute(select(enrolments).where(enrolments.c.token_sha256 == wanted)).mappings().first()
-    return row if row is not None and hmac.compare_digest(row["token_sha256"], wanted) else None
 
 
 def _board(connection: Connection, name: str) -> Board:
