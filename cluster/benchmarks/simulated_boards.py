@@ -3,8 +3,7 @@
 KEYS holds a private key for each board, named for it. On the wire a board does what the agent does: it lists its inbox
 at the agent's own pace, beats every 10 s, reads a lease, is silent as long as a measurement takes, hands in a result as
 `.part` and renames it. One line of JSON says that all are connected; when stdin ends, another one has the seconds from
-each lease written, by the time of the gateway's file below MAILBOXES, to the same lease read. A second lease that is
-written while a board works waits from the end of that work on: nothing would read it before.
+each lease written, by the time of the gateway's file below MAILBOXES, to the same lease read.
 """
 
 from __future__ import annotations
@@ -35,7 +34,6 @@ class Board:
         self.waits_s: list[float] = []
         self._worked_at = float("-inf")
         self._beat_at = float("-inf")
-        self._idle_since = 0.0
 
     async def live(self, over: asyncio.Event) -> None:
         """Look into the inbox until it is over."""
@@ -57,13 +55,13 @@ class Board:
         async with self._sftp.open(f"/inbox/{name}", "rb") as file:
             lease = Lease.from_json(await file.read())
         written_at = (self._mailbox / "inbox" / name).stat().st_mtime
-        self.waits_s.append(time.time() - max(written_at, self._idle_since))
+        self.waits_s.append(time.time() - written_at)
         await self.beat("measuring", lease_id=lease_id)
         await asyncio.sleep(self._work_s)
         result = _result(lease)
         await self._write(f"/outbox/{result.result_id}.json", result.to_json())
         await self.beat("idle")
-        self._worked_at, self._idle_since = time.monotonic(), time.time()
+        self._worked_at = time.monotonic()
 
     async def beat(self, state: str, *, lease_id: str | None = None) -> None:
         """Say what the board does."""
