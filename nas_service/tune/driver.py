@@ -24,6 +24,7 @@ from ray.tune.search import Searcher as TuneSearcher
 
 from nas_service.bar import Bar
 from nas_service.evaluation_report import EvaluationReport
+from nas_service.tune.driver_memory import memory_told
 from nas_service.tune.driver_starting import StartingScheduler
 from nas_service.tune.session import SearchSession
 
@@ -197,7 +198,7 @@ def run_search(
             tune.with_parameters(CandidateTrial, factory=factory, parameters=parameters),
             {"cpu": evaluators.cpus, "gpu": evaluators.gpus},
         )
-        tune.Tuner(
+        tuner = tune.Tuner(
             trainable,
             tune_config=TuneConfig(
                 search_alg=searcher,
@@ -214,4 +215,6 @@ def run_search(
                 failure_config=FailureConfig(max_failures=2),
                 checkpoint_config=CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             ),
-        ).fit()
+        )
+        with memory_told():
+            tuner.fit()

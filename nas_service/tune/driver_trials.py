@@ -26,6 +26,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from nas_service.job_tune import Tune
 from nas_service.tune.driver import EvaluatorSetting
+from nas_service.tune.driver_memory import memory_told
 from nas_service.tune.driver_starting import StartingScheduler
 from nas_service.tune.trials import Start, TuneSession
 from nas_service.tuning import TrialReport
@@ -257,7 +258,7 @@ def run_trials(
             tune.with_parameters(TrialLeg, factory=factory, parameters=parameters, shelf=shelf),
             {"cpu": workers.cpus, "gpu": workers.gpus},
         )
-        tune.Tuner(
+        tuner = tune.Tuner(
             trainable,
             tune_config=TuneConfig(
                 search_alg=LegSearcher(session, shelf=shelf, workers=workers.count, stop_requested=stop_requested),
@@ -280,5 +281,7 @@ def run_trials(
                 failure_config=FailureConfig(max_failures=2),
                 checkpoint_config=CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             ),
-        ).fit()
+        )
+        with memory_told():
+            tuner.fit()
     ray.kill(shelf)
